@@ -1,0 +1,108 @@
+"""What an adapter turns a checkpoint into, and what an adapter is.
+
+In: a `Checkpoint` (tensors and metadata) and what the user said about the inputs. Out: an `AttackTarget`, the only
+thing the attack sees. Must not know training images.
+"""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from privaudit.checkpoint import Checkpoint
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """Pixels in [0, 1] to the network's inputs: `(pixels - mean) / std`.
+
+    Attributes:
+        mean: (C, H, W), or (C, 1, 1) for one number a channel; pixel units in [0, 1].
+        std: the same shapes, positive; ones when the network only subtracts a mean.
+        source: where it came from, in words that the report prints (attacker knowledge).
+    """
+
+    mean: Tensor
+    std: Tensor
+    source: str
+
+    def to_inputs(self, pixels: Tensor) -> Tensor:
+        """(N, C, H, W) pixels in [0, 1] to network inputs of the same shape."""
+        return (pixels - self.mean.to(pixels)) / self.std.to(pixels)
+
+    def to_pixels(self, inputs: Tensor) -> Tensor:
+        """(N, C, H, W) network inputs to pixels; values outside [0, 1] are not clipped."""
+        return inputs * self.std.to(inputs) + self.mean.to(inputs)
+
+
+@dataclass(frozen=True)
+class InputOptions:
+    """What the user, a config file or metadata say about a network's inputs. None: not said.
+
+    Attributes:
+        input_shape: (C, H, W).
+        activation: `relu` is the only one that adapters build; others are refused by name.
+    """
+
+    input_shape: tuple[int, int, int] | None = None
+    activation: str | None = None
+
+
+@dataclass(frozen=True)
+class LayerInfo:
+    """One layer as `inspect` prints it: name, kind (`linear`, `conv`, …), weight shape and whether it has a bias."""
+
+    name: str
+    kind: str
+    shape: tuple[int, ...]
+    has_bias: bool
+
+
+@dataclass(frozen=True)
+class AttackTarget:
+    """A network to audit.
+
+    Attributes:
+        module: in evaluation mode, float32; maps inputs (N, C, H, W), already preprocessed, to outputs (N, K).
+        adapter: registry name of the adapter that built it.
+        input_shape: (C, H, W).
+        n_outputs: K.
+        layers: in the order of the forward pass.
+        assumptions: sentences about what was assumed rather than read, for the log and the report.
+    """
+
+    module: nn.Module
+    adapter: str
+    input_shape: tuple[int, int, int]
+    n_outputs: int
+    layers: tuple[LayerInfo, ...]
+    assumptions: tuple[str, ...] = field(default=())
+
+    @property
+    def n_parameters(self) -> int:
+        """Number of scalars in the parameters."""
+        return sum(p.numel() for p in self.module.parameters())
+
+    def outputs(self, inputs: Tensor) -> Tensor:
+        """Forward pass without gradients, (N, C, H, W) to (N, K)."""
+        with torch.no_grad():
+            return self.module(inputs)  # type: ignore[no-any-return]
+
+
+class AdapterRefusal(Exception):
+    """Why an adapter does not fit a checkpoint; collected over all adapters and shown when none fits."""
+
+
+class AbstractAdapter(ABC):
+    """A family of architectures that can be recognised from a state dict."""
+
+    name: str
+
+    @abstractmethod
+    def build(self, checkpoint: Checkpoint, options: InputOptions) -> AttackTarget:
+        """The network with the checkpoint's weights.
+
+        Raises:
+            AdapterRefusal: the state dict is not of this family; the message says what does not fit.
+        """

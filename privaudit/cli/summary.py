@@ -1,0 +1,51 @@
+"""A result in a few lines for people."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from privaudit.result import AuditResult, Finding, Verdict
+
+_NAMES = {"rebuilt": "rebuilt", "membership": "membership readable"}
+_STATES = {
+    "found": "FOUND",
+    "not_found": "not found",
+    "inconclusive": "inconclusive",
+    "not_applicable": "not applicable",
+    "not_run": "not run",
+}
+
+
+def scan_lines(result: AuditResult, files: Sequence[Path]) -> Iterator[str]:
+    """Verdict, findings and the files written."""
+    yield from verdict_lines(result.verdict)
+    if result.attack.interrupted:
+        yield "interrupted; finished restarts are kept, the same command with --resume continues"
+    for path in files:
+        yield f"wrote {path}"
+
+
+def verdict_lines(verdict: Verdict) -> Iterator[str]:
+    """The verdict, its two findings with intervals, and the reasons that neither finding already gives."""
+    yield f"verdict: {verdict.status}{_named(verdict)}"
+    for finding in verdict.findings:
+        yield _finding_line(finding)
+    told = {finding.reason for finding in verdict.findings}
+    for reason in verdict.reasons:
+        if reason not in told:
+            yield f"- because: {reason}"
+
+
+def _named(verdict: Verdict) -> str:
+    if verdict.status != "leak_found":
+        return ""
+    names = [_NAMES[f.name] for f in verdict.findings if f.status == "found" and verdict.fail_on in ("any", f.name)]
+    return f" ({' and '.join(names)})"
+
+
+def _finding_line(finding: Finding) -> str:
+    """One finding; counts and bounds only where something was counted."""
+    line = f"- {_NAMES[finding.name]}: {_STATES[finding.status]}"
+    if finding.status in ("not_applicable", "not_run"):
+        return f"{line}. {finding.reason}"
+    bounds = f"95 % interval {finding.interval_low:.1f} to {finding.interval_high:.1f}"
+    return f"{line}, {finding.count} records ({bounds}, allowance {finding.allowance}). {finding.reason}"

@@ -1,0 +1,70 @@
+"""Networks that adapters build from weights: ReLU MLPs and chains of convolutions. Knows neither files nor names.
+
+Shapes: inputs (N, C, H, W), outputs (N, K). Modules are float32, in evaluation mode and want no gradients for weights.
+"""
+
+from collections.abc import Iterable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+
+class ReluMlp(nn.Module):
+    """Linear layers with ReLU between them and none after the last.
+
+    Attributes:
+        layers: `nn.Linear` in the order of the forward pass; each may lack a bias.
+    """
+
+    layers: nn.ModuleList
+
+    def __init__(self, layers: Iterable[nn.Linear]) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(layers)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """(N, C, H, W) or (N, D) to (N, K)."""
+        hidden = inputs.flatten(1)
+        for index, layer in enumerate(self.layers):
+            hidden = layer(torch.relu(hidden) if index else hidden)
+        return hidden
+
+
+def linear_layer(weight: Tensor, bias: Tensor | None) -> nn.Linear:
+    """A layer with copies of `weight` (out, in) and `bias` (out,), float32."""
+    layer = nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None, device="meta")
+    _fill(layer, weight, bias)
+    return layer
+
+
+def conv_layer(weight: Tensor, bias: Tensor | None, *, stride: int, padding: tuple[int, int]) -> nn.Conv2d:
+    """A layer with copies of `weight` (out, in, height, width) and `bias` (out,), float32."""
+    n_out, n_in, height, width = weight.shape
+    layer = nn.Conv2d(
+        n_in, n_out, (height, width), stride=stride, padding=padding, bias=bias is not None, device="meta"
+    )
+    _fill(layer, weight, bias)
+    return layer
+
+
+def _fill(layer: nn.Linear | nn.Conv2d, weight: Tensor, bias: Tensor | None) -> None:
+    # Copied, so that nothing done to the module reaches the checkpoint's own tensors.
+    layer.weight = nn.Parameter(weight.detach().to(torch.float32, copy=True).contiguous())
+    if bias is not None:
+        layer.bias = nn.Parameter(bias.detach().to(torch.float32, copy=True).contiguous())
+
+
+def conv_chain(convolutions: Sequence[nn.Conv2d], pools: Sequence[int], linear: Sequence[nn.Linear]) -> nn.Sequential:
+    """Convolutions with ReLU (and a max-pool of that size if above 1), flattened into linear layers, ReLU between."""
+    modules: list[nn.Module] = []
+    for convolution, pool in zip(convolutions, pools, strict=True):
+        modules += [convolution, nn.ReLU()] + ([nn.MaxPool2d(pool)] if pool > 1 else [])
+    modules.append(nn.Flatten())
+    for layer in linear:
+        modules += [layer, nn.ReLU()]
+    return nn.Sequential(*modules[:-1])
+
+
+def frozen(module: nn.Module) -> nn.Module:
+    """The module in float32 and evaluation mode, without gradients for its parameters."""
+    return module.float().eval().requires_grad_(False)

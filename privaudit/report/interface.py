@@ -1,0 +1,44 @@
+"""What a report format is.
+
+In: a finished result, its pictures if there are any, options. Out: the text of one file. Must not know torch, the
+command line or where files lie.
+"""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar
+
+from privaudit.report.pictures import Pictures
+from privaudit.result import AuditResult
+
+
+@dataclass(frozen=True)
+class ReportOptions:
+    """Choices of whoever renders.
+
+    Attributes:
+        reveal: show pictures as they are; False destroys their pixels before they are embedded.
+        seed: of the random draw of records to show, so that a report rendered twice is the same file.
+        n_shown: records shown best first, and as many again drawn at random.
+    """
+
+    reveal: bool = False
+    seed: int = 0
+    n_shown: int = 12
+
+
+class AbstractReport(ABC):
+    """One format. Rendering is deterministic: the same result, pictures and options give the same text."""
+
+    name: ClassVar[str]
+    """As `--format` spells it."""
+
+    file_name: ClassVar[str]
+    """Of the file written beside `result.json`."""
+
+    needs_pictures: ClassVar[bool] = False
+    """Whether pictures are read at all; formats that never carry pixels leave this False."""
+
+    @abstractmethod
+    def render(self, result: AuditResult, pictures: Pictures | None, options: ReportOptions) -> str:
+        """The whole file as text, ending in a newline."""

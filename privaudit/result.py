@@ -1,0 +1,358 @@
+"""The schema of `result.json`: what a scan found, in the names that other programs rely on.
+
+Reads and writes the file; knows no tensors and imports no torch, so that `gate` and `report` run where only Python is.
+No field may be NaN or infinite.
+"""
+
+import hashlib
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from privaudit.errors import OutputError, ResultError
+
+SCHEMA_VERSION = "1"
+VerdictStatus = Literal["no_leak_found", "leak_found", "inconclusive"]
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, protected_namespaces=())
+
+
+class Tool(_Record):
+    """What produced the result."""
+
+    name: Literal["privaudit"] = "privaudit"
+    version: str
+
+
+class Layer(_Record):
+    """One layer of the audited network."""
+
+    name: str
+    kind: str
+    shape: tuple[int, ...]
+    has_bias: bool
+
+
+class Model(_Record):
+    """The audited file. `path` is as the user typed it."""
+
+    path: str
+    sha256: str
+    format: str
+    adapter: str
+    parameters: int
+    input_shape: tuple[int, int, int]
+    outputs: int
+    layers: tuple[Layer, ...]
+    metadata: dict[str, str]
+
+
+class SpectrumCut(_Record):
+    """Where the singular values of a linear layer stop being signal.
+
+    Attributes:
+        layer: its name.
+        singular_values: descending, at most 1,024 of them, relative to the largest.
+        rank: number of directions kept.
+        low: smallest and `high` largest defensible number of directions.
+        cliff_ratio: the singular value at `rank` over the next one.
+        rule: `cliff`, `noise_edge` or `full`.
+    """
+
+    layer: str
+    singular_values: tuple[float, ...]
+    rank: int
+    low: int
+    high: int
+    cliff_ratio: float
+    rule: str
+
+
+class Preflight(_Record):
+    """What can be attacked and why not.
+
+    Attributes:
+        applicable: whether at least one reconstruction objective applies.
+        reasons: one sentence each, also when applicable.
+        estimated_training_images: from the spectrum; None where it shows no cliff.
+        explained_by_reference: share of the first layer's squared weights inside the span of the reference images, in
+            [0, 1]; None without a reference or a linear first layer.
+        homogeneity_error: relative deviation of the network from positive homogeneity in its weights, None if not measured.
+        objectives: registry names of what applies.
+    """
+
+    applicable: bool
+    reasons: tuple[str, ...]
+    estimated_training_images: int | None
+    explained_by_reference: float | None
+    homogeneity_error: float | None
+    objectives: tuple[str, ...]
+    spectra: tuple[SpectrumCut, ...]
+
+
+class BudgetPoint(_Record):
+    """Leaked records counted after `seconds` of attack, at both thresholds."""
+
+    seconds: float
+    reconstructions: int
+    members_published: int
+    members_calibrated: int
+
+
+class AttackRun(_Record):
+    """One objective's share of the attack. `status`: converged, budget_exhausted, diverged or non_finite."""
+
+    objective: str
+    status: str
+    restarts: int
+    steps: int
+    candidates: int
+    reconstructions: int
+    seconds: float
+    loss: float | None
+    explained: float | None
+
+
+class Attack(_Record):
+    """What was run. `explained`: share of the squared weights that the best sum of gradients explains, in [0, 1]."""
+
+    mode: str
+    mode_reason: str
+    device: str
+    restarts: int
+    steps: int
+    seconds: float
+    candidates: int
+    seed: int
+    explained: float | None
+    interrupted: bool
+    runs: tuple[AttackRun, ...]
+    knowledge: tuple[str, ...]
+    budget_curve: tuple[BudgetPoint, ...]
+    reconstructions: int
+
+
+class PublishedThreshold(_Record):
+    """The literature's fixed threshold, SSIM > 0.4. `placebo_leaked`: members above it by unoptimised draws (mean)."""
+
+    ssim: float
+    members_leaked: int
+    controls_leaked: int
+    placebo_leaked: float | None
+
+
+class CalibratedThreshold(_Record):
+    """The threshold at the stated false-positive rate: the larger of the control and the placebo quantile.
+
+    `ssim` is None, and the counts 0, where no false-positive rate can be given; `reason` then says why.
+    `interval_low`/`interval_high`: Clopper–Pearson 95 % bounds on the number of leaked records in a population like the
+    reference, scaled to the reference's size. `p_value`: exact test that members and controls are exchangeable.
+    """
+
+    ssim: float | None
+    fpr: float
+    members_leaked: int
+    controls_leaked: int
+    interval_low: float
+    interval_high: float
+    p_value: float | None
+    control_quantile: float | None
+    placebo_quantile: float | None
+    reason: str
+
+
+class Membership(_Record):
+    """Membership readable from the weights: the share of an image outside the span of the first layer's features.
+
+    `threshold` is on that share (members lie below it); scores are distances, lower is more member-like.
+    """
+
+    method: str
+    applicable: bool
+    reason: str
+    fpr: float
+    threshold: float | None
+    members_found: int
+    controls_found: int
+    interval_low: float
+    interval_high: float
+    p_value: float | None
+    auc: float | None
+
+
+class EvidenceRecord(_Record):
+    """One training image of the reference and the best reconstruction of it.
+
+    `id` is a salted hash unless `--reveal`; `reconstruction` indexes `images` in reconstructions.safetensors.
+    """
+
+    id: str
+    label: int | None
+    ssim: float
+    ncc: float
+    reconstruction: int
+    leaked: bool
+    membership_score: float | None
+    membership_found: bool
+
+
+class Distributions(_Record):
+    """Scores behind the counts, for plots and for whoever wants to check them.
+
+    `control_ssim`: best SSIM of every control; `placebo_ssim`: best SSIM of members over the placebo's draws;
+    `membership_control`: the controls' membership distances.
+    """
+
+    control_ssim: tuple[float, ...]
+    placebo_ssim: tuple[float, ...]
+    membership_control: tuple[float, ...]
+
+
+class Evidence(_Record):
+    """Members against controls, both through the same code. Counts are of images."""
+
+    members: int
+    controls: int
+    published_threshold: PublishedThreshold
+    calibrated_threshold: CalibratedThreshold
+    membership: Membership
+    records: tuple[EvidenceRecord, ...]
+    distributions: Distributions
+    ssim_definition: str
+    excluded_duplicates: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+
+class Instrument(_Record):
+    """Checks of the instrument itself; `not_run` where a scan did not run one."""
+
+    positive_control: Literal["passed", "failed", "not_run"]
+    negative_control: Literal["passed", "failed", "not_run"]
+
+
+class Finding(_Record):
+    """One of the two findings, never mixed. `status` includes `not_applicable` (with the reason) and `not_run`."""
+
+    name: Literal["rebuilt", "membership"]
+    status: Literal["found", "not_found", "inconclusive", "not_applicable", "not_run"]
+    count: int
+    interval_low: float
+    interval_high: float
+    allowance: int
+    reason: str
+
+
+class Verdict(_Record):
+    """The decision and every reason for it. Its rule is `privaudit.verdict.decide`."""
+
+    status: VerdictStatus
+    reasons: tuple[str, ...]
+    max_leaked: int
+    max_readable: int
+    fail_on: Literal["rebuilt", "membership", "any"]
+    findings: tuple[Finding, ...]
+
+
+class Reproduce(_Record):
+    """How to run it again."""
+
+    command: str
+    config: dict[str, Any]
+    versions: dict[str, str]
+    seeds: tuple[int, ...]
+    started: str
+    machine: str
+
+
+class AuditResult(_Record):
+    """The whole of `result.json`. `evidence` is None without a reference."""
+
+    schema_version: Literal["1"] = "1"
+    tool: Tool
+    model: Model
+    preflight: Preflight
+    attack: Attack
+    evidence: Evidence | None
+    instrument: Instrument
+    verdict: Verdict
+    reproduce: Reproduce
+    self_sha256: str = ""
+
+
+def _canonical(document: dict[str, Any]) -> bytes:
+    body = {key: value for key, value in document.items() if key != "self_sha256"}
+    return json.dumps(body, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=False).encode()
+
+
+def digest(result: AuditResult) -> str:
+    """sha256 over the canonical JSON of everything but `self_sha256`, hexadecimal."""
+    return hashlib.sha256(_canonical(result.model_dump(mode="json"))).hexdigest()
+
+
+def sealed(result: AuditResult) -> AuditResult:
+    """The same result with `self_sha256` filled in."""
+    return result.model_copy(update={"self_sha256": digest(result)})
+
+
+def to_json(result: AuditResult) -> str:
+    """`result.json` as text, ending in a newline."""
+    return json.dumps(sealed(result).model_dump(mode="json"), indent=1, allow_nan=False, ensure_ascii=False) + "\n"
+
+
+def read_result(path: Path) -> AuditResult:
+    """Read and check a `result.json`.
+
+    Raises:
+        ResultError: missing, no JSON, another schema version, fields missing or unknown, or edited after the scan.
+    """
+    try:
+        document = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise ResultError(f"expected a result.json at {path}, found no such file; name the file a scan wrote") from None
+    except (OSError, ValueError) as error:
+        raise ResultError(f"expected JSON in {path}, found: {error}; scan again to write it anew") from None
+    if not isinstance(document, dict) or document.get("schema_version") != SCHEMA_VERSION:
+        found = document.get("schema_version") if isinstance(document, dict) else type(document).__name__
+        raise ResultError(
+            f"expected schema_version {SCHEMA_VERSION!r} in {path}, found {found!r}; "
+            "use the privaudit version that wrote it, or scan again"
+        )
+    try:
+        result = AuditResult.model_validate(document)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise ResultError(f"expected a valid field {where} in {path}, found: {first['msg']}; scan again") from None
+    if result.self_sha256 != digest(result):
+        raise ResultError(f"expected the sha256 in {path} to match its contents, found it edited; scan again")
+    return result
+
+
+def write_private(path: Path, data: bytes) -> None:
+    """Write whole or not at all, readable by the owner only (these files hold personal data).
+
+    Raises:
+        OutputError: the directory cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        try:
+            with os.fdopen(handle, "wb") as stream:
+                stream.write(data)
+                stream.flush()
+                os.fsync(stream.fileno())
+            Path(name).replace(path)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise OutputError(
+            f"expected a writable directory at {path.parent}, found: {error.strerror}; choose another --out"
+        ) from None

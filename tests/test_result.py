@@ -1,0 +1,106 @@
+"""`result.json`: round trip, refusals with one clear line, whole-or-nothing writing."""
+
+import json
+import os
+import stat
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from privaudit.errors import OutputError, ResultError
+from privaudit.result import read_result, sealed, to_json, write_private
+from tests.result_builder import LEAK, NO_REFERENCE, Case, build, write_audit
+
+
+@pytest.mark.parametrize("case", [LEAK, NO_REFERENCE])
+def test_round_trip(tmp_path: Path, case: Case) -> None:
+    assert read_result(write_audit(tmp_path, case, with_pictures=False)) == build(case)
+
+
+def test_schema_version_comes_first() -> None:
+    assert next(iter(json.loads(to_json(build(LEAK))))) == "schema_version"
+
+
+def _edited(tmp_path: Path, **changes: object) -> Path:
+    path = write_audit(tmp_path, LEAK, with_pictures=False)
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+    return path
+
+
+def test_edited_file_is_refused(tmp_path: Path) -> None:
+    path = write_audit(tmp_path, LEAK, with_pictures=False)
+    document = json.loads(path.read_text())
+    document["evidence"]["calibrated_threshold"]["members_leaked"] = 0
+    path.write_text(json.dumps(document))
+    with pytest.raises(ResultError, match="found it edited"):
+        read_result(path)
+
+
+@pytest.mark.parametrize("version", ["2", None, 1])
+def test_unknown_schema_is_refused(tmp_path: Path, version: object) -> None:
+    with pytest.raises(ResultError, match="expected schema_version '1'"):
+        read_result(_edited(tmp_path, schema_version=version))
+
+
+def test_unknown_field_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ResultError, match="surprise"):
+        read_result(_edited(tmp_path, surprise=1))
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff\xfe", b'"text"'])
+def test_damaged_file_is_refused(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "result.json"
+    path.write_bytes(content)
+    with pytest.raises(ResultError) as caught:
+        read_result(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ResultError, match="no such file"):
+        read_result(tmp_path / "nothing.json")
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_numbers_that_are_none_are_refused(value: float) -> None:
+    result = build(LEAK)
+    with pytest.raises(ValidationError):
+        type(result.attack).model_validate({**result.attack.model_dump(), "seconds": value})
+    config = result.reproduce.model_copy(update={"config": {"fpr": value}})
+    with pytest.raises(ValueError, match="JSON compliant"):
+        to_json(result.model_copy(update={"reproduce": config}))
+
+
+def test_seal_does_not_depend_on_itself() -> None:
+    result = build(LEAK)
+    assert sealed(result) == result
+
+
+def test_writing_is_whole_and_private(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "file.bin"
+    write_private(path, b"one")
+    write_private(path, b"two")
+    assert path.read_bytes() == b"two"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert os.listdir(path.parent) == ["file.bin"]  # noqa: PTH208
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "file.bin"
+    write_private(path, b"old")
+
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OutputError, match="No space left"):
+        write_private(path, b"new")
+    assert path.read_bytes() == b"old"
+    assert [p.name for p in tmp_path.iterdir()] == ["file.bin"]
+
+
+def test_unwritable_directory_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match="choose another --out"):
+        write_private(tmp_path / "file" / "result.json", b"")

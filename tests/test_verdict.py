@@ -1,0 +1,155 @@
+"""The rule of PRODUCT.md, both ways, and the exit-code table."""
+
+from dataclasses import replace
+
+import pytest
+
+from privaudit.errors import ExitCode
+from privaudit.result import BudgetPoint, Instrument, Verdict
+from privaudit.statistics import counts_interval, lower_bound_beyond_chance
+from privaudit.verdict import FindingInput, budget_saturated, decide, exit_code, supported_allowance
+from tests.result_builder import INCONCLUSIVE, LEAK, NO_LEAK, NO_REFERENCE, build
+
+PASSED = Instrument(positive_control="passed", negative_control="passed")
+
+
+def measured(name: str = "rebuilt", k: int = 0, n: int = 50, allowance: int = 0, p: float | None = 1.0) -> FindingInput:
+    low, high = lower_bound_beyond_chance(k, n, 0.01), counts_interval(k, n).high
+    return FindingInput(name, "measured", k, n, low, high, allowance, p, "")
+
+
+def absent(name: str, state: str, reason: str) -> FindingInput:
+    return FindingInput(name, state, 0, 0, 0.0, 0.0, 0, None, reason)
+
+
+def verdict(rebuilt: FindingInput, membership: FindingInput, **changes: object) -> Verdict:
+    options = {"fail_on": "any", "instrument": PASSED, "interrupted": False, **changes}
+    return decide(rebuilt, membership, **options)
+
+
+NOTHING = measured(allowance=4), measured("membership", allowance=4)
+FOUND = measured(k=30, p=1e-20)
+
+
+def test_rebuilt_records_beyond_chance_are_a_leak_with_allowance_zero() -> None:
+    found = verdict(FOUND, measured("membership"))
+    assert found.status == "leak_found"
+    assert [f.status for f in found.findings] == ["found", "inconclusive"]
+    assert "30 of 50 records rebuilt" in found.reasons[0]
+    assert found.findings[0].interval_low == pytest.approx(counts_interval(30, 50).low - 0.5)
+
+
+def test_one_false_positive_is_no_leak() -> None:
+    assert verdict(measured(k=1, p=0.09), measured("membership")).status == "inconclusive"
+
+
+def test_leak_needs_members_to_differ_from_controls() -> None:
+    found = verdict(measured(k=30, p=0.02), measured("membership"))
+    assert found.status == "inconclusive"
+    assert "p = 0.02" in found.reasons[0]
+
+
+def test_leak_without_a_p_value_rests_on_the_bound() -> None:
+    assert verdict(measured(k=30, p=None), measured("membership")).status == "leak_found"
+
+
+@pytest.mark.parametrize(
+    ("fail_on", "status"), [("any", "leak_found"), ("membership", "leak_found"), ("rebuilt", "inconclusive")]
+)
+def test_only_selected_findings_make_a_leak_but_both_are_needed_for_none(fail_on: str, status: str) -> None:
+    readable = measured("membership", k=50, p=1e-30)
+    assert verdict(measured(allowance=4), readable, fail_on=fail_on).status == status
+
+
+def test_no_leak_needs_a_stated_allowance() -> None:
+    assert verdict(*NOTHING).status == "no_leak_found"
+    three = verdict(measured(allowance=3), NOTHING[1])
+    assert three.status == "inconclusive"
+    assert "support an allowance of 4 or more (--max-leaked)" in three.reasons[0]
+    zero = verdict(measured(), measured("membership"))
+    assert zero.status == "inconclusive"
+    assert ["--max-leaked" in zero.reasons[0], "--max-readable" in zero.reasons[1]] == [True, True]
+
+
+@pytest.mark.parametrize(("k", "n"), [(0, 50), (2, 50), (0, 300), (5, 500), (50, 50)])
+def test_the_allowance_that_is_named_is_the_smallest_that_works(k: int, n: int) -> None:
+    named = supported_allowance(counts_interval(k, n).high)
+    assert verdict(measured(k=k, n=n, allowance=named), NOTHING[1]).status == "no_leak_found"
+    assert verdict(measured(k=k, n=n, allowance=named - 1), NOTHING[1]).status != "no_leak_found"
+
+
+def test_membership_may_not_apply_but_must_not_be_skipped() -> None:
+    not_applicable = absent("membership", "not_applicable", "No linear layer.")
+    assert verdict(NOTHING[0], not_applicable).status == "no_leak_found"
+    assert "No linear layer." in verdict(NOTHING[0], not_applicable).reasons
+    assert verdict(NOTHING[0], absent("membership", "not_run", "Skipped.")).status == "inconclusive"
+
+
+@pytest.mark.parametrize("state", ["not_applicable", "not_run", "uncalibrated"])
+def test_without_the_first_finding_there_is_no_clean_verdict(state: str) -> None:
+    found = verdict(absent("rebuilt", state, "Because."), NOTHING[1])
+    assert (found.status, found.reasons) == ("inconclusive", ("Because.",))
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"instrument": Instrument(positive_control="failed", negative_control="passed")}, "positive control failed"),
+        ({"instrument": Instrument(positive_control="not_run", negative_control="passed")}, "positive control was not"),
+        ({"instrument": Instrument(positive_control="passed", negative_control="failed")}, "negative control failed"),
+        ({"instrument": Instrument(positive_control="passed", negative_control="not_run")}, "negative control was not"),
+        ({"interrupted": True}, "interrupted"),
+        ({"is_budget_saturated": False}, "still finding"),
+    ],
+)
+def test_each_doubt_alone_stands_in_the_way_and_is_said(changes: dict[str, object], sentence: str) -> None:
+    doubtful = verdict(*NOTHING, **changes)
+    assert doubtful.status == "inconclusive"
+    assert len(doubtful.reasons) == 1
+    assert sentence in doubtful.reasons[0]
+
+
+def test_every_doubt_is_listed() -> None:
+    broken = Instrument(positive_control="failed", negative_control="not_run")
+    doubtful = verdict(
+        absent("rebuilt", "not_run", "A."), absent("membership", "not_run", "B."), instrument=broken, interrupted=True
+    )
+    assert len(doubtful.reasons) == 5
+
+
+def test_a_leak_stands_when_interrupted_but_not_with_a_failed_negative_control() -> None:
+    assert verdict(FOUND, NOTHING[1], interrupted=True, is_budget_saturated=False).status == "leak_found"
+    broken = Instrument(positive_control="passed", negative_control="failed")
+    assert verdict(FOUND, NOTHING[1], instrument=broken).status == "inconclusive"
+
+
+def test_exit_codes() -> None:
+    codes = {"leak": 1, "none": 0, "unsure": 3}
+    verdicts = {"leak": build(LEAK), "none": build(NO_LEAK), "unsure": build(INCONCLUSIVE)}
+    assert {name: int(exit_code(result.verdict)) for name, result in verdicts.items()} == codes
+    assert {exit_code(result.verdict, exit_zero=True) for result in verdicts.values()} == {ExitCode.NO_LEAK_FOUND}
+    assert exit_code(verdicts["leak"].verdict, exit_zero=True, interrupted=True) == ExitCode.INTERRUPTED
+
+
+def test_without_a_reference_nothing_is_decided() -> None:
+    found = build(NO_REFERENCE).verdict
+    assert found.status == "inconclusive"
+    assert [f.status for f in found.findings] == ["not_run", "not_run"]
+
+
+def test_too_few_controls_give_no_rate() -> None:
+    found = build(replace(LEAK, n_controls=99)).verdict
+    assert found.status == "inconclusive"
+    assert "No false-positive rate can be given" in found.reasons[0]
+
+
+def test_saturation() -> None:
+    def curve(*counts: int) -> tuple[BudgetPoint, ...]:
+        return tuple(
+            BudgetPoint(seconds=i + 1.0, reconstructions=i, members_published=0, members_calibrated=k)
+            for i, k in enumerate(counts)
+        )
+
+    assert budget_saturated(curve(1)) is None
+    assert budget_saturated(curve(0, 5, 9, 9, 9, 9)) is True
+    assert budget_saturated(curve(0, 1, 2, 3, 4, 5)) is False
