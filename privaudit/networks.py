@@ -3,7 +3,7 @@
 Shapes: inputs (N, C, H, W), outputs (N, K). Modules are float32, in evaluation mode and want no gradients for weights.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -68,3 +68,25 @@ def conv_chain(convolutions: Sequence[nn.Conv2d], pools: Sequence[int], linear: 
 def frozen(module: nn.Module) -> nn.Module:
     """The module in float32 and evaluation mode, without gradients for its parameters."""
     return module.float().eval().requires_grad_(False)
+
+
+def mlp_features(network: ReluMlp, index: int, first_weight: Tensor) -> Callable[[Tensor], Tensor]:
+    """What enters layer `index` (at least 1) as a function of points on which the first layer acts by `first_weight`.
+
+    Args:
+        network: its first layer's bias and the layers between are used as they are.
+        index: of the layer whose features are wanted.
+        first_weight: (width, rank), the first layer in the coordinates of a span.
+
+    Returns:
+        A function from (N, rank) to (N, n_in of that layer).
+    """
+    first, between = network.layers[0], list(network.layers[1:index])
+
+    def features(points: Tensor) -> Tensor:
+        hidden = nn.functional.linear(points, first_weight, first.bias).relu()
+        for layer in between:
+            hidden = layer(hidden).relu()
+        return hidden
+
+    return features

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from privaudit.adapters.interface import AttackTarget
 
 _PIXEL_STD = 0.2  # standard deviation of natural images around their mean image (CIFAR-10: 0.23; METHOD 3c)
-_NEAR_NOISE = 2.0  # what lies within this factor of the noise edge may be noise of unequal variance (convolutional features)
+_NEAR_NOISE = 6.0  # of the noise edge: a cliff may end on weak leftovers of training (METHOD 3e, CNN: 4.6)
 _CLIFF = 2.0  # ratio of neighbouring singular values that counts as a cliff
 _ROUGHNESS_FLOOR = 0.02  # share of the mean roughness added to every direction (METHOD 3c)
 
@@ -130,7 +130,11 @@ def _marchenko_pastur_quantile(n_rows: int, n_columns: int, share: float) -> flo
 
 def _noise_edge(singular: np.ndarray, n_rows: int, n_columns: int) -> float:
     """Largest singular value of the noise that explains the bulk of `singular`, found by leaving signals out in turn."""
-    rank, quantile, edge = 0, 0.25, 0.0  # the smallest quarter is noise unless three quarters of all directions are signal
+    rank, quantile, edge = (
+        0,
+        0.25,
+        0.0,
+    )  # the smallest quarter is noise unless three quarters of all directions are signal
     for _ in range(20):
         rest = singular[rank:]
         if len(rest) < 8:
@@ -162,7 +166,14 @@ def cut_spectrum(weight: Tensor) -> Cut:
     ratios[singular[1 : rank + 1] > _NEAR_NOISE * edge] = 0
     cliff = int(ratios.argmax())
     if ratios[cliff] >= _CLIFF:
-        return Cut(singular, cliff + 1, min(low, cliff + 1), max(cliff + 1, min(high, cliff + 2)), float(ratios[cliff]), "cliff")
+        return Cut(
+            singular,
+            cliff + 1,
+            min(low, cliff + 1),
+            max(cliff + 1, min(high, cliff + 2)),
+            float(ratios[cliff]),
+            "cliff",
+        )
     return Cut(singular, rank, low, high, float(singular[rank - 1] / singular[rank]), "noise_edge")
 
 

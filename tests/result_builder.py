@@ -26,9 +26,8 @@ from privaudit.result import (
     Reproduce,
     SpectrumCut,
     Tool,
-    sealed,
-    to_json,
 )
+from privaudit.result_file import sealed, to_json
 from privaudit.statistics import auc, counts_interval, exchangeability_p_value, quantile_threshold
 from privaudit.verdict import FailOn, verdict_for
 
@@ -72,15 +71,8 @@ def build(case: Case = LEAK, **changes: Any) -> AuditResult:
     evidence = _evidence(case) if case.has_reference else None
     preflight, attack = _preflight(case), _attack(case, evidence)
     instrument = Instrument(positive_control=case.positive, negative_control=case.negative)
-    verdict = verdict_for(
-        evidence,
-        preflight,
-        attack,
-        instrument,
-        max_leaked=case.max_leaked,
-        max_readable=case.max_readable,
-        fail_on=case.fail_on,
-    )
+    allowed = {"max_leaked": case.max_leaked, "max_readable": case.max_readable, "fail_on": case.fail_on}
+    verdict = verdict_for(evidence, preflight, attack, instrument, **allowed)
     return sealed(
         AuditResult(
             tool=Tool(version="0.1.0"),
@@ -159,15 +151,9 @@ def _model(case: Case) -> Model:
 def _preflight(case: Case) -> Preflight:
     n = case.n_members
     values = np.concatenate([np.geomspace(1, 0.05, max(n - 1, 1)), np.geomspace(3e-4, 1e-5, 2 * n + 10)])
-    cut = SpectrumCut(
-        layer="layers.0",
-        singular_values=tuple(float(f"{v:.6g}") for v in values[:1024]),
-        rank=max(n - 1, 1),
-        low=max(n - 1, 1),
-        high=n + 1,
-        cliff_ratio=171.0,
-        rule="cliff",
-    )
+    bounds = {"rank": max(n - 1, 1), "low": max(n - 1, 1), "high": n + 1, "cliff_ratio": 171.0, "rule": "cliff"}
+    shown = tuple(float(f"{v:.6g}") for v in values[:1024])
+    cut = SpectrumCut(layer="layers.0", singular_values=shown, **bounds)
     return Preflight(
         applicable=case.applicable,
         reasons=("All layers are linear and homogeneous.",) if case.applicable else ("Batch norm follows layers.0.",),
@@ -192,17 +178,8 @@ def _attack(case: Case, evidence: Evidence | None) -> Attack:
         )
         for i, share in enumerate(shares)
     )
-    run = AttackRun(
-        objective="general",
-        status="budget_exhausted",
-        restarts=12,
-        steps=6000,
-        candidates=50,
-        reconstructions=250,
-        seconds=70.0,
-        loss=0.0123,
-        explained=0.98,
-    )
+    spent = {"restarts": 12, "steps": 6000, "candidates": 50, "reconstructions": 250, "seconds": 70.0}
+    run = AttackRun(objective="general", status="budget_exhausted", **spent, loss=0.0123, explained=0.98)
     runs = (run, run.model_copy(update={"objective": "feature_span", "status": "converged", "seconds": 14.0}))
     return Attack(
         mode="general",

@@ -7,10 +7,10 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from result_builder import INCONCLUSIVE, LEAK, NO_LEAK, NO_REFERENCE, Case, build
 
 from privaudit.errors import ConfigError, ExitCode
 from privaudit.gate import gate
-from tests.result_builder import INCONCLUSIVE, LEAK, NO_LEAK, NO_REFERENCE, Case, build
 
 SEVERITY = {"no_leak_found": 0, "inconclusive": 1, "leak_found": 2}
 
@@ -68,5 +68,8 @@ def test_more_allowance_is_never_worse(
 
 @pytest.mark.parametrize("module", ["report", "gate", "verdict", "statistics", "result"])
 def test_runs_where_there_is_no_torch(module: str) -> None:
-    code = f"import sys, privaudit.{module}; sys.exit(any(name.split('.')[0] == 'torch' for name in sys.modules))"
+    code = (
+        f"import sys; sys.path[:0] = {sys.path!r}; import privaudit.{module}; "
+        "sys.exit(any(name.split('.')[0] == 'torch' for name in sys.modules))"
+    )
     assert subprocess.run([sys.executable, "-c", code], check=False, timeout=120).returncode == 0

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
+from result_builder import LEAK, NO_REFERENCE, Case, build, write_audit
 
 from privaudit.errors import OutputError, ResultError
-from privaudit.result import read_result, sealed, to_json, write_private
-from tests.result_builder import LEAK, NO_REFERENCE, Case, build, write_audit
+from privaudit.result import Attack
+from privaudit.result_file import read_result, sealed, to_json, write_private
 
 
 @pytest.mark.parametrize("case", [LEAK, NO_REFERENCE])
@@ -63,13 +64,19 @@ def test_missing_file_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_numbers_that_are_none_are_refused(value: float) -> None:
-    result = build(LEAK)
+def test_numbers_that_are_none_are_refused(tmp_path: Path, value: float) -> None:
+    attack = build(LEAK).attack.model_dump()
     with pytest.raises(ValidationError):
-        type(result.attack).model_validate({**result.attack.model_dump(), "seconds": value})
-    config = result.reproduce.model_copy(update={"config": {"fpr": value}})
-    with pytest.raises(ValueError, match="JSON compliant"):
-        to_json(result.model_copy(update={"reproduce": config}))
+        Attack.model_validate({**attack, "seconds": value})
+    with pytest.raises(ResultError, match=r"attack\.seconds"):
+        read_result(_edited(tmp_path, attack={**attack, "seconds": value}))
+
+
+def test_no_nan_is_written_whatever_the_settings_hold() -> None:
+    result = build(LEAK)
+    reproduce = result.reproduce.model_copy(update={"config": {"fpr": float("nan")}})
+    text = to_json(result.model_copy(update={"reproduce": reproduce}))
+    assert json.loads(text, parse_constant=pytest.fail)["reproduce"]["config"] == {"fpr": None}
 
 
 def test_seal_does_not_depend_on_itself() -> None:

@@ -3,12 +3,12 @@
 from dataclasses import replace
 
 import pytest
+from result_builder import INCONCLUSIVE, LEAK, NO_LEAK, NO_REFERENCE, build
 
 from privaudit.errors import ExitCode
 from privaudit.result import BudgetPoint, Instrument, Verdict
 from privaudit.statistics import counts_interval, lower_bound_beyond_chance
 from privaudit.verdict import FindingInput, budget_saturated, decide, exit_code, supported_allowance
-from tests.result_builder import INCONCLUSIVE, LEAK, NO_LEAK, NO_REFERENCE, build
 
 PASSED = Instrument(positive_control="passed", negative_control="passed")
 

@@ -33,7 +33,7 @@ def gate(
     from privaudit import gate as gating
     from privaudit.cli.summary import verdict_lines
     from privaudit.config import check_options
-    from privaudit.result import read_result
+    from privaudit.result_file import read_result
 
     overrides = check_options(max_leaked=max_leaked, max_readable=max_readable, fail_on=fail_on)
     verdict, code = gating.gate(read_result(result), **overrides, exit_zero=bool(exit_zero))

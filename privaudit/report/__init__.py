@@ -14,7 +14,7 @@ from privaudit.report.markdown import MarkdownReport
 from privaudit.report.pictures import FILE_NAME as PICTURES_FILE_NAME
 from privaudit.report.pictures import Pictures, read_pictures
 from privaudit.report.sarif import SarifReport
-from privaudit.result import read_result, write_private
+from privaudit.result_file import read_result, write_private
 
 REPORTS: dict[str, AbstractReport] = {
     report.name: report for report in (HtmlReport(), MarkdownReport(), SarifReport(), JunitReport())

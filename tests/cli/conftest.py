@@ -21,8 +21,8 @@ from privaudit.result import (
     Reproduce,
     Tool,
     Verdict,
-    to_json,
 )
+from privaudit.result_file import to_json
 
 
 def result_with(status: str = "inconclusive", is_interrupted: bool = False) -> AuditResult:

@@ -1,0 +1,86 @@
+"""Reading and writing `result.json`: sealed by a sha256 of its contents, whole or not at all, for the owner only."""
+
+import hashlib
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from privaudit.errors import OutputError, ResultError
+from privaudit.result import SCHEMA_VERSION, AuditResult
+
+
+def _canonical(document: dict[str, Any]) -> bytes:
+    body = {key: value for key, value in document.items() if key != "self_sha256"}
+    return json.dumps(body, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=False).encode()
+
+
+def digest(result: AuditResult) -> str:
+    """sha256 over the canonical JSON of everything but `self_sha256`, hexadecimal."""
+    return hashlib.sha256(_canonical(result.model_dump(mode="json"))).hexdigest()
+
+
+def sealed(result: AuditResult) -> AuditResult:
+    """The same result with `self_sha256` filled in."""
+    return result.model_copy(update={"self_sha256": digest(result)})
+
+
+def to_json(result: AuditResult) -> str:
+    """`result.json` as text, ending in a newline."""
+    return json.dumps(sealed(result).model_dump(mode="json"), indent=1, allow_nan=False, ensure_ascii=False) + "\n"
+
+
+def read_result(path: Path) -> AuditResult:
+    """Read and check a `result.json`.
+
+    Raises:
+        ResultError: missing, no JSON, another schema version, fields missing or unknown, or edited after the scan.
+    """
+    try:
+        document = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise ResultError(f"expected a result.json at {path}, found no such file; name the file a scan wrote") from None
+    except (OSError, ValueError) as error:
+        raise ResultError(f"expected JSON in {path}, found: {error}; scan again to write it anew") from None
+    if not isinstance(document, dict) or document.get("schema_version") != SCHEMA_VERSION:
+        found = document.get("schema_version") if isinstance(document, dict) else type(document).__name__
+        raise ResultError(
+            f"expected schema_version {SCHEMA_VERSION!r} in {path}, found {found!r}; "
+            "use the privaudit version that wrote it, or scan again"
+        )
+    try:
+        result = AuditResult.model_validate(document)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise ResultError(f"expected a valid field {where} in {path}, found: {first['msg']}; scan again") from None
+    if result.self_sha256 != digest(result):
+        raise ResultError(f"expected the sha256 in {path} to match its contents, found it edited; scan again")
+    return result
+
+
+def write_private(path: Path, data: bytes) -> None:
+    """Write whole or not at all, readable by the owner only (these files hold personal data).
+
+    Raises:
+        OutputError: the directory cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        try:
+            with os.fdopen(handle, "wb") as stream:
+                stream.write(data)
+                stream.flush()
+                os.fsync(stream.fileno())
+            Path(name).replace(path)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise OutputError(
+            f"expected a writable directory at {path.parent}, found: {error.strerror}; choose another --out"
+        ) from None
