@@ -55,7 +55,7 @@ class SpectrumCut(_Record):
         rank: number of directions kept.
         low: smallest and `high` largest defensible number of directions.
         cliff_ratio: the singular value at `rank` over the next one.
-        rule: `cliff`, `noise_edge` or `full`.
+        rule: `cliff`, `noise_edge`, `full` or `none`.
     """
 
     layer: str

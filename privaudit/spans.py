@@ -1,9 +1,9 @@
 """The row space of a linear layer, and a smooth coordinate system inside it.
 
 In: an `AttackTarget`. Out: its linear layers with the features they see, where their spectrum stops being signal, and a
-`SearchSpace` of candidate images. Every gradient step adds a mixture of training features to each row of a linear layer and
-weight decay removes what was there before, so the features of training images lie in its row space (METHOD 3). Must not
-know training images.
+`SearchSpace` of candidate images. Every gradient step adds a mixture of training features to each row of a linear layer
+and weight decay removes what was there before, so the features of training images lie in its row space (METHOD 3). Must
+not know training images.
 """
 
 from collections.abc import Callable
@@ -129,7 +129,7 @@ def _marchenko_pastur_quantile(n_rows: int, n_columns: int, share: float) -> flo
 
 
 def _noise_edge(singular: np.ndarray, n_rows: int, n_columns: int) -> float:
-    """Largest singular value of the noise that explains the bulk of `singular`, found by leaving signals out in turn."""
+    """Largest singular value of the noise that explains the bulk of `singular`; signals are left out in turn."""
     rank, quantile, edge = (
         0,
         0.25,
@@ -215,9 +215,9 @@ class SearchSpace:
         return smooth.flatten(1).to(self.scale)
 
 
-def pixel_space(shape: tuple[int, int, int], std: Tensor) -> SearchSpace:
+def pixel_space(shape: tuple[int, int, int], std: Tensor, device: torch.device | None = None) -> SearchSpace:
     """All images; `std` (C, 1, 1) or (C, H, W) of the preprocessing turns pixel units into input units."""
-    scale = (0.25 / std).expand(shape).flatten().float()
+    scale = (0.25 / std).expand(shape).flatten().float().to(device)
     return SearchSpace(None, scale.contiguous(), shape)
 
 

@@ -4,12 +4,15 @@ Sources: Haim et al. 2022 (binary, multiclass: eq. 5, 7), Buzaglo et al. 2023 (g
 candidates, K outputs.
 """
 
+import math
 from abc import ABC, abstractmethod
 
 import torch
 from torch import Tensor
 
 from privaudit.objectives.interface import Variables
+
+_FRESH_SIZE = 0.3  # norm of a fresh candidate's multipliers beside found ones of norm 1
 
 
 class AbstractMultipliers(ABC):
@@ -31,7 +34,10 @@ class AbstractMultipliers(ABC):
 
     @abstractmethod
     def put(self, variables: Variables, coefficients: Tensor) -> None:
-        """Set the first k candidates of every restart to (k, K) multipliers of unit scale, in place."""
+        """Set the first k candidates of every restart to (k, K) multipliers of unit scale, in place.
+
+        The other candidates become a third as large, so that fresh ones do not push away what was found.
+        """
 
 
 class GeneralLossMultipliers(AbstractMultipliers):
@@ -52,7 +58,9 @@ class GeneralLossMultipliers(AbstractMultipliers):
 
     def put(self, variables: Variables, coefficients: Tensor) -> None:
         """Copy."""
-        variables["multipliers"][:, : len(coefficients)] = coefficients
+        free = variables["multipliers"]
+        free *= _FRESH_SIZE / free.norm(dim=-1).median()
+        free[:, : len(coefficients)] = coefficients
 
 
 class BinaryMarginMultipliers(GeneralLossMultipliers):
@@ -89,6 +97,7 @@ class MulticlassMarginMultipliers(AbstractMultipliers):
 
     def put(self, variables: Variables, coefficients: Tensor) -> None:
         """λ and label from the largest positive entry."""
+        variables["multipliers"] += math.log(_FRESH_SIZE) - variables["multipliers"].median()
         size, label = coefficients.max(-1)
         variables["multipliers"][:, : len(coefficients), 0] = size.clamp_min(1e-3).log()
         variables["labels"][:, : len(coefficients)] = label

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from privaudit.networks import ReluMlp
+from privaudit.objectives.equation import AbstractEquation
 from privaudit.objectives.gradient_sum import ReluMlpSum
-from privaudit.objectives.interface import AbstractObjective, AttackerKnowledge, Variables
+from privaudit.objectives.interface import AttackerKnowledge, Variables
 from privaudit.objectives.multipliers import MULTIPLIERS
 from privaudit.objectives.prior import SpanPrior
 from privaudit.spans import SearchSpace
@@ -19,7 +20,7 @@ _VARIATION = 1.0  # METHOD 3: 0.3–1 is flat on 50 images, 3–5 worse on 500
 _BEYOND = 0.01
 
 
-class SpanEquation(AbstractObjective):
+class SpanEquation(AbstractEquation):
     """`θ = Σ c_ik ∇Φ_k(x_i)` over images of the span; restarts share every matrix product."""
 
     def __init__(
@@ -69,10 +70,9 @@ class SpanEquation(AbstractObjective):
         """Replace the first candidates of every restart by (k, rank) coordinates and (k, K) multipliers, in place."""
         k = min(self.n_candidates, len(coordinates))
         variables["coordinates"][:, :k] = coordinates[:k].to(variables["coordinates"])
-        sizes = multipliers.norm(dim=1)
-        unit = float(sizes.median()) / 0.3  # fresh multipliers have deviation 0.3: both kinds start alike
-        variables["unit"].fill_(max(unit, 1e-12))
-        self._multipliers.put(variables, multipliers[:k].to(self._scale) / max(unit, 1e-12))
+        unit = max(float(multipliers.norm(dim=1).median()), 1e-12)
+        variables["unit"].fill_(unit)
+        self._multipliers.put(variables, multipliers[:k].to(self._scale) / unit)
 
     def _run(self, variables: Variables, smoothing: float) -> tuple[Tensor, Tensor, Tensor]:
         points = variables["coordinates"] * self._scale

@@ -1,0 +1,64 @@
+"""From a surveyed network to what is searched, with one fixed set of settings. Must not know training images."""
+
+import torch
+
+from privaudit.adapters.interface import AttackTarget
+from privaudit.networks import ReluMlp, mlp_features
+from privaudit.objectives.feature_span import FeatureSpan
+from privaudit.objectives.interface import AttackerKnowledge
+from privaudit.objectives.span_equation import SpanEquation
+from privaudit.preflight import Survey, feature_index
+from privaudit.spans import SearchSpace, pixel_space, smooth_span
+from privaudit.trials import Searches
+
+_CANDIDATES_PER_IMAGE = 1.25  # of the equation: some end as false optima, the true ones need room
+_SPAN_CANDIDATES = 600
+_FALLBACK_IMAGES = 100  # where no spectrum says how many there are
+
+
+def build_searches(
+    target: AttackTarget,
+    found: Survey,
+    knowledge: AttackerKnowledge,
+    n_candidates: int | None,
+    dtype: torch.dtype,
+    device: torch.device,
+) -> Searches:
+    """Objectives for what the survey says applies.
+
+    Args:
+        target: the network, on `device`.
+        found: its survey.
+        knowledge: preprocessing.
+        n_candidates: of the equation; None: from the spectrum.
+        dtype: arithmetic of the equation.
+        device: where to compute.
+    """
+    n_images = found.n_images or _FALLBACK_IMAGES
+    space = _space(target, found, knowledge, device)
+    equation = None
+    if found.can_solve_equation and isinstance(target.module, ReluMlp):
+        m = n_candidates or round(_CANDIDATES_PER_IMAGE * n_images)
+        equation = SpanEquation(found.equation, target.module, space, knowledge, m, dtype)
+    features = _feature_search(target, found, space, knowledge, n_images) if found.can_search_features else None
+    return Searches(equation, features, n_images, target.n_outputs, knowledge)
+
+
+def _space(target: AttackTarget, found: Survey, knowledge: AttackerKnowledge, device: torch.device) -> SearchSpace:
+    if found.sites and found.sites[0].sees_inputs and found.search_rank:
+        return smooth_span(found.sites[0].weight, found.search_rank, target, knowledge.std)
+    return pixel_space(target.input_shape, knowledge.std, device)
+
+
+def _feature_search(
+    target: AttackTarget, found: Survey, space: SearchSpace, knowledge: AttackerKnowledge, n_images: int
+) -> FeatureSpan:
+    index = feature_index(found.sites)
+    assert index is not None
+    site = found.sites[index]
+    point_features = None
+    if isinstance(target.module, ReluMlp) and space.decoder is not None:
+        first = target.module.layers[0]
+        point_features = mlp_features(target.module, index, first.weight @ space.decoder.T)
+    rank = min(n_images, min(site.weight.shape))
+    return FeatureSpan(site, rank, space, knowledge, _SPAN_CANDIDATES, point_features)
