@@ -48,7 +48,7 @@ def agreement(inputs: Tensor, restart: Tensor) -> Agreement:
     """
     units = unit_images(inputs)
     similarity = units @ units.T
-    groups = restart.unique()
+    groups = torch.unique(restart)
     if len(groups) == len(restart):  # every candidate on its own: each other one is another restart
         best = similarity.clone().fill_diagonal_(0)
     else:

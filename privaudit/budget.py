@@ -37,8 +37,8 @@ def plan_for(
 ) -> Plan:
     """The work for an estimated number of training images.
 
-    Feature-span starts grow with the images there are to find, from a floor that small problems can afford: on 500 images
-    2,000 starts found about twice what 600 did (METHOD 3e).
+    Feature-span starts grow with the images there are to find, from a floor that small problems can afford: on 500
+    images 2,000 starts found about twice what 600 did (METHOD 3e).
     """
     starts = max(600, 8 * n_images) * _SPAN_SHARE[budget]
     return Plan(_ROUNDS[budget], restarts or 8, 500, int(starts), 500, time_limit_s)

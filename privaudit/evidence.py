@@ -185,7 +185,7 @@ def _warnings(table: MatchTable, n_controls: int, fpr: float) -> tuple[str, ...]
     warnings = []
     if n_controls and n_controls * fpr < 1:
         warnings.append(
-            f"{n_controls} controls cannot support a false-positive rate of {fpr:g}; at least {round(1 / fpr)} are needed."
+            f"{n_controls} controls cannot support a false-positive rate of {fpr:g}; {round(1 / fpr)} would do."
         )
     if table.controls is not None and (chance := int((table.controls.ssim > PUBLISHED_THRESHOLD).sum())):
         warnings.append(

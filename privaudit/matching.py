@@ -1,7 +1,7 @@
 """Reconstructions against held images: the first place where training images enter.
 
-In: reconstructions, members, controls, a way to draw placebos. Out: a `MatchTable`. Members, controls and the placebo pass
-through the same function with pools of equal size. Must not know how reconstructions were made.
+In: reconstructions, members, controls, a way to draw placebos. Out: a `MatchTable`. Members, controls and the placebo
+pass through the same function with pools of equal size. Must not know how reconstructions were made.
 """
 
 from collections.abc import Callable
@@ -74,7 +74,7 @@ def best_scores(images: Tensor, reconstructions: Tensor, spec: SsimSpec = FROZEN
 def _nearest(images: Tensor, pool: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """(N, k) highest normalised cross-correlations and where; in blocks, so that large sets fit."""
     units = unit_images(pool)
-    blocks = [(unit_images(block) @ units.T).topk(k) for block in images.split(_BLOCK)]
+    blocks = [(unit_images(block) @ units.T).topk(k) for block in torch.split(images, _BLOCK)]
     return torch.cat([block.values for block in blocks]), torch.cat([block.indices for block in blocks])
 
 

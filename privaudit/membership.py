@@ -1,7 +1,7 @@
 """Membership readable from the weights: which held images lie in the row space of a linear layer (METHOD 3b).
 
-No optimisation and no labels: the share of an image's features outside the span of the layer's signal directions. A weaker
-finding than a rebuilt image (the attacker must hold the image already), and kept apart from it.
+No optimisation and no labels: the share of an image's features outside the span of the layer's signal directions. A
+weaker finding than a rebuilt image (the attacker must hold the image already), and kept apart from it.
 """
 
 from dataclasses import dataclass
@@ -17,7 +17,6 @@ from privaudit.statistics import (
     counts_interval,
     exchangeability_p_value,
     lower_bound_beyond_chance,
-    quantile_threshold,
 )
 
 _BLOCK = 1024
@@ -28,8 +27,8 @@ class MembershipTable:
     """The test and its outcome; field meanings as in `privaudit.result.Membership`.
 
     Attributes:
-        member_distance: (N,) share of the norm outside the span, in [0, 1], lower is more member-like; None where the test
-            does not apply.
+        member_distance: (N,) share of the norm outside the span, in [0, 1], lower is more member-like; None where the
+            test does not apply.
         control_distance: the same for controls.
     """
 
@@ -67,7 +66,7 @@ def span_distance(site: LinearSite, rank: int, inputs: Tensor) -> NDArray[np.flo
     span = torch.linalg.svd(site.weight.double(), full_matrices=False)[2][:rank]
     distances = []
     with torch.no_grad():
-        for block in inputs.split(_BLOCK):
+        for block in torch.split(inputs, _BLOCK):
             features = site.features(block.to(site.weight)).double()
             outside = features - (features @ span.T) @ span
             distances.append(outside.norm(dim=1) / features.norm(dim=1).clamp_min(1e-12))
@@ -77,7 +76,10 @@ def span_distance(site: LinearSite, rank: int, inputs: Tensor) -> NDArray[np.flo
 def membership_by_span(
     site: LinearSite | None, cut: Cut | None, members: Tensor, controls: Tensor | None, fpr: float
 ) -> MembershipTable:
-    """Test every member at the threshold that at most `fpr` of the controls pass.
+    """Count the members that lie nearer to the span than every control.
+
+    That threshold is the strictest that controls support: a fresh control passes it with probability 1 / (n + 1), which
+    has to be at most `fpr`. (Where members are told from controls at all they are so by orders of magnitude, METHOD 3b.)
 
     Args:
         site: the first linear layer.
@@ -96,20 +98,23 @@ def membership_by_span(
         why = "Without controls no false-positive rate can be given."
         return MembershipTable(method, True, why, fpr, None, 0, 0, 0.0, float(len(members)), None, None, distance, None)
     control = span_distance(site, cut.rank, controls)
-    limit = quantile_threshold(-control, fpr)
-    threshold = None if limit.value is None else -limit.value
+    strictest = 1 / (len(control) + 1)
+    threshold = float(control.min()) if strictest <= fpr else None
+    why = f"First {cut.rank} of {len(cut.singular_values)} directions; members nearer than every control count."
+    if threshold is None:
+        why = f"{len(control)} controls cannot support a false-positive rate of {fpr:g}; {round(1 / fpr)} would do."
     found = 0 if threshold is None else int((distance < threshold).sum())
     false = 0 if threshold is None else int((control < threshold).sum())
     interval = counts_interval(found, len(members))
     return MembershipTable(
         method,
         True,
-        limit.reason if threshold is None else f"First {cut.rank} of {len(cut.singular_values)} directions.",
-        fpr,
+        why,
+        fpr if threshold is None else strictest,
         threshold,
         found,
         false,
-        0.0 if threshold is None else lower_bound_beyond_chance(found, len(members), fpr),
+        0.0 if threshold is None else lower_bound_beyond_chance(found, len(members), strictest),
         float(len(members)) if threshold is None else interval.high,
         None if threshold is None else exchangeability_p_value(found, len(members), false, len(control)),
         auc(distance, control),

@@ -22,6 +22,10 @@ class ReluMlp(nn.Module):
         super().__init__()
         self.layers = nn.ModuleList(layers)
 
+    def linear_layers(self) -> list[nn.Linear]:
+        """The layers, typed."""
+        return [layer for layer in self.layers if isinstance(layer, nn.Linear)]
+
     def forward(self, inputs: Tensor) -> Tensor:
         """(N, C, H, W) or (N, D) to (N, K)."""
         hidden = inputs.flatten(1)
@@ -81,12 +85,12 @@ def mlp_features(network: ReluMlp, index: int, first_weight: Tensor) -> Callable
     Returns:
         A function from (N, rank) to (N, n_in of that layer).
     """
-    first, between = network.layers[0], list(network.layers[1:index])
+    first, *between = network.linear_layers()[:index]
 
     def features(points: Tensor) -> Tensor:
         hidden = nn.functional.linear(points, first_weight, first.bias).relu()
         for layer in between:
-            hidden = layer(hidden).relu()
+            hidden = nn.functional.linear(hidden, layer.weight, layer.bias).relu()
         return hidden
 
     return features

@@ -1,8 +1,8 @@
 """What can be attacked in a network and why not, before anything is attacked.
 
-In: an `AttackTarget` and metadata. Out: spectra of its linear layers, the estimated number of training images, the equation
-that fits, whether the network is homogeneous. Knows a reference only for one number, the share of the first layer that the
-reference explains, which no later stage of the attack receives.
+In: an `AttackTarget` and metadata. Out: spectra of its linear layers, the estimated number of training images, the
+equation that fits, whether the network is homogeneous. Knows a reference only for one number, the share of the first
+layer that the reference explains, which no later stage of the attack receives.
 """
 
 import copy
@@ -156,7 +156,7 @@ def explained_by(site: LinearSite, inputs: Tensor) -> float | None:
     None where the images span everything, so that the share says nothing.
     """
     with torch.no_grad():
-        features = torch.cat([site.features(block) for block in inputs.split(1024)]).double()
+        features = torch.cat([site.features(block) for block in torch.split(inputs, 1024)]).double()
     if len(features) >= min(site.weight.shape):
         return None
     basis = torch.linalg.qr(features.T)[0]
@@ -171,9 +171,7 @@ def _signal_reasons(sites: tuple[LinearSite, ...], cut: Cut | None) -> tuple[str
     if cut is None:
         return (f"Layer {name} is too large for its spectrum to be computed.",)
     if cut.rule == "none":
-        return (
-            f"No direction of layer {name} stands above the spectrum of a random matrix: it shows no trace of training.",
-        )
+        return (f"No direction of layer {name} stands above a random matrix: it shows no trace of training.",)
     kept = f"{cut.rank} of {len(cut.singular_values)} directions of layer {name}"
     if cut.has_cliff:
         return (

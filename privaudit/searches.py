@@ -58,7 +58,7 @@ def _feature_search(
     site = found.sites[index]
     point_features = None
     if isinstance(target.module, ReluMlp) and space.decoder is not None:
-        first = target.module.layers[0]
+        first = target.module.linear_layers()[0]
         point_features = mlp_features(target.module, index, first.weight @ space.decoder.T)
     rank = min(n_images, min(site.weight.shape))
     return FeatureSpan(site, rank, space, knowledge, _SPAN_CANDIDATES, point_features)

@@ -1,7 +1,7 @@
 """One loop that minimises any objective over restarts side by side.
 
-Settings in, variables and a named status per restart out. Nothing in the loop waits for the device: losses are read only
-where progress is reported. Must not know training images.
+Settings in, variables and a named status per restart out. Nothing in the loop waits for the device: losses are read
+only where progress is reported. Must not know training images.
 """
 
 import math

@@ -202,7 +202,7 @@ class SearchSpace:
         """(..., rank) whitened coordinates to (..., C, H, W) network inputs."""
         scaled = coordinates * self.scale
         flat = scaled if self.decoder is None else scaled @ self.decoder
-        return flat.unflatten(-1, self.shape)
+        return flat.reshape(*flat.shape[:-1], *self.shape)
 
     def draw(self, n: int, generator: torch.Generator) -> Tensor:
         """(n, rank) coordinates of random images of the prior: starts of a search, and its placebo (METHOD 3f)."""
@@ -223,10 +223,11 @@ def pixel_space(shape: tuple[int, int, int], std: Tensor, device: torch.device |
 
 def roughness_form(decoder: Tensor, shape: tuple[int, int, int]) -> Tensor:
     """(rank, rank) quadratic form of the sum of squared neighbour differences of images `y @ decoder`."""
-    grid = decoder.unflatten(-1, shape)
+    grid = decoder.reshape(-1, *shape)
     across = (grid[..., 1:] - grid[..., :-1]).flatten(1)
     down = (grid[..., 1:, :] - grid[..., :-1, :]).flatten(1)
-    return across @ across.T + down @ down.T
+    form: Tensor = across @ across.T + down @ down.T
+    return form
 
 
 def smooth_span(weight: Tensor, rank: int, target: AttackTarget, std: Tensor) -> SearchSpace:

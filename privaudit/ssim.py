@@ -1,7 +1,7 @@
 """The one definition of structural similarity that every number of privaudit uses.
 
-SSIM is not one number: window, border, data range and rescaling change it by 0.1 and more (METHOD 4.5), so the definition
-is frozen here and printed in every report.
+SSIM is not one number: window, border, data range and rescaling change it by 0.1 and more (METHOD 4.5), so the
+definition is frozen here and printed in every report.
 """
 
 from dataclasses import dataclass
@@ -39,7 +39,8 @@ class SsimSpec:
         height, width = first.shape[1:]
         side = min(self.window, height - (height + 1) % 2, width - (width + 1) % 2)
         a, b = np.clip(first, 0, self.data_range), np.clip(second, 0, self.data_range)
-        return float(structural_similarity(a, b, win_size=side, channel_axis=0, data_range=self.data_range))
+        score: float = structural_similarity(a, b, win_size=side, channel_axis=0, data_range=self.data_range)  # type: ignore[no-untyped-call]
+        return float(score)
 
 
 FROZEN = SsimSpec()

@@ -1,7 +1,7 @@
 """Rounds of restarts, what they agree on, and what is handed on.
 
-In: searches built from a network, a plan of work, a seed. Out: reconstructions with a summary of every run. Must not know
-training images: settings, stopping and selection use the loss, agreement between restarts and the network alone.
+In: searches built from a network, a plan of work, a seed. Out: reconstructions with a summary of every run. Must not
+know training images: settings, stopping and selection use the loss, agreement between restarts and the network alone.
 """
 
 import math
@@ -169,8 +169,8 @@ class _Trials:
 def attack(searches: Searches, plan: Plan, seed: int, listener: ProgressListener) -> AttackOutcome:
     """Run every search under the plan.
 
-    The equation goes first. Where its restarts agree, the feature span contributes what agrees with something too; where
-    they do not (hundreds of images), the feature span carries the attack and everything it found is handed on.
+    The equation goes first. Where its restarts agree, the feature span contributes what recurs there too; where they do
+    not (hundreds of images), the feature span carries the attack and everything it found is handed on.
     """
     trials = _Trials(searches, plan, seed, listener)
     agreed = searches.equation is not None and _rounds(trials, searches.equation)
@@ -265,8 +265,8 @@ def _equation_summary(
 def _worst(status: tuple[Status, ...]) -> str:
     for candidate in (Status.INTERRUPTED, Status.BUDGET_EXHAUSTED, Status.NON_FINITE):
         if candidate in status:
-            return candidate.value
-    return Status.FINISHED.value
+            return str(candidate.value)
+    return str(Status.FINISHED.value)
 
 
 def _span_search(trials: _Trials, search: FeatureSpan, agreed: bool) -> None:

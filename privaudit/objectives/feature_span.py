@@ -1,9 +1,9 @@
 """Feature-span inversion: one image at a time from the row space of a linear layer (METHOD 3e).
 
-Rows of a linear layer are mixtures of the features that training images had there. Mixtures of nonlinear features are not
-features of anything, so an image whose features lie in the row space is a candidate for a training image. No multipliers,
-no labels, no sum over images: candidates do not interact and their number is free. Relatives: the span checks of SPEAR
-(arXiv 2403.03945) and DAGER in federated learning.
+Rows of a linear layer are mixtures of the features that training images had there. Mixtures of nonlinear features are
+not features of anything, so an image whose features lie in the row space is a candidate for a training image. No
+multipliers, no labels, no sum over images: candidates do not interact and their number is free. Relatives: the span
+checks of SPEAR (arXiv 2403.03945) and DAGER in federated learning.
 """
 
 from collections.abc import Callable
@@ -43,8 +43,8 @@ class FeatureSpan(AbstractObjective):
             space: where images are searched: the span of the first layer, or all pixels.
             knowledge: preprocessing.
             n_candidates: side by side.
-            point_features: (N, rank) points of the span, in input units, to (N, n_in): the same features without passing
-                through pixels, where the network allows that (ten times cheaper for an MLP).
+            point_features: (N, rank) points of the span, in input units, to (N, n_in): the same features without
+                passing through pixels, where the network allows that (ten times cheaper for an MLP).
         """
         self.learning_rates = {"coordinates": 0.06 if space.decoder is not None else 0.12}
         self.n_candidates = n_candidates
@@ -79,14 +79,15 @@ class FeatureSpan(AbstractObjective):
         return self._outside(self._features(inputs))
 
     def _outside(self, features: Tensor) -> Tensor:
-        return 1 - ((features @ self._span) ** 2).sum(1) / (features**2).sum(1).clamp_min(1e-9)
+        inside: Tensor = ((features @ self._span) ** 2).sum(1) / (features**2).sum(1).clamp_min(1e-9)
+        return 1 - inside
 
     def _candidate_outside(self, coordinates: Tensor) -> Tensor:
         if self._point_features is not None:
             features = self._point_features((coordinates * self.space.scale).flatten(0, 1))
         else:
             features = self._features(self.space.inputs(coordinates).flatten(0, 1))
-        return self._outside(features).view(coordinates.shape[:2])
+        return self._outside(features).reshape(coordinates.shape[:2])
 
     def loss(self, variables: Variables, step: int, share_done: float) -> Tensor:
         """(R,) sums over candidates: they do not interact."""

@@ -1,13 +1,13 @@
 """The weighted sum of per-image gradients of a ReLU MLP, against the weights, in the coordinates of a search space.
 
-With back-signals `B_l` (candidates × width, gated by the ReLU derivatives and scaled by the multipliers) and activations
-`H_l`, the sum of gradients at layer l is `B_lᵀ H_l` (METHOD 1). Nothing of size candidates × parameters is built, no
-second backward pass runs, and three identities make a step cheap:
+With back-signals `B_l` (candidates × width, gated by the ReLU derivatives and scaled by the multipliers) and
+activations `H_l`, the sum of gradients at layer l is `B_lᵀ H_l` (METHOD 1). Nothing of size candidates × parameters is
+built, no second backward pass runs, and three identities make a step cheap:
 
 * inputs live in the span of the first layer, so `d` becomes the rank of that span (METHOD 3c);
 * trained middle layers have low rank (10–100 of 1,000 for 50 images), so they are applied as two thin factors;
-* `‖W − BᵀH‖² = ‖W‖² − 2⟨B, H Wᵀ⟩ + ⟨B Bᵀ, H Hᵀ⟩`, and `H Wᵀ` is the pre-activation that the forward pass has anyway: with
-  few candidates the residual costs two Gram matrices instead of a product of the layer's size.
+* `‖W − BᵀH‖² = ‖W‖² − 2⟨B, H Wᵀ⟩ + ⟨B Bᵀ, H Hᵀ⟩`, and `H Wᵀ` is the pre-activation that the forward pass has anyway:
+  with few candidates the residual costs two Gram matrices instead of a product of the layer's size.
 """
 
 from dataclasses import dataclass
@@ -40,10 +40,8 @@ class Layer:
 
     def forward(self, hidden: Tensor) -> Tensor:
         """(..., n_in) to (..., n_out)."""
-        if self.factors is None:
-            out = hidden @ self.weight.T
-        else:
-            out = (hidden @ self.factors[1].T) @ self.factors[0].T
+        factors = self.factors
+        out = hidden @ self.weight.T if factors is None else (hidden @ factors[1].T) @ factors[0].T
         return out if self.bias is None else out + self.bias
 
     def backward(self, signal: Tensor) -> Tensor:
@@ -97,7 +95,7 @@ class ReluMlpSum:
             bias_importance: of a bias's relative residual, times its layer's importance (METHOD 3).
         """
         self.layers: list[Layer] = []
-        for index, module in enumerate(network.layers):
+        for index, module in enumerate(network.linear_layers()):
             weight, bias = module.weight.detach().to(dtype), module.bias
             if index == 0 and space.decoder is not None:
                 weight = weight @ space.decoder.to(weight).T
@@ -108,7 +106,8 @@ class ReluMlpSum:
 
     def forward(self, points: Tensor) -> Pass:
         """(R, m, rank) points of the span, in input units."""
-        hidden, pre = [points], []
+        hidden: list[Tensor] = [points]
+        pre: list[Tensor] = []
         for layer in self.layers:
             if pre:
                 hidden.append(pre[-1].relu())
@@ -151,8 +150,8 @@ class ReluMlpSum:
     def explained(self, run: Pass, signals: list[Tensor]) -> Tensor:
         """(R,) share of all squared weights that the sum explains, at most 1."""
         residuals = self.relative_residuals(run, signals)
-        left = sum(layer.squared_norm * weight for layer, (weight, _) in zip(self.layers, residuals, strict=True))
-        return 1 - left / sum(layer.squared_norm for layer in self.layers)
+        left = torch.stack([x.squared_norm * weight for x, (weight, _) in zip(self.layers, residuals, strict=True)])
+        return 1 - left.sum(0) / sum(layer.squared_norm for layer in self.layers)
 
     def unit_multiplier(self, points: Tensor, multipliers: Tensor, smoothing: float) -> Tensor:
         """(R, 1, 1) factor that makes the first sum about as large as the weights it is to explain."""

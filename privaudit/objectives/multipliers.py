@@ -1,6 +1,6 @@
 """Multipliers of the three published equations: from optimised variables to `c_ik` of `Σ c_ik ∇Φ_k(x_i)`.
 
-Sources: Haim et al. 2022 (binary, multiclass: eq. 5, 7), Buzaglo et al. 2023 (general loss: eq. 9). Shapes: R restarts, m
+Sources: Haim et al. 2022 (binary, multiclass), Buzaglo et al. 2023 (multiclass, general loss). Shapes: R restarts, m
 candidates, K outputs.
 """
 
@@ -66,8 +66,8 @@ class GeneralLossMultipliers(AbstractMultipliers):
 class BinaryMarginMultipliers(GeneralLossMultipliers):
     """One output and a logistic loss without weight decay: `λ_i y_i` with `λ_i ≥ 0` (Haim et al. 2022).
 
-    The published code fixes half of the labels to +1. A free real number is the same set, `λ_i = |c_i|`, `y_i = sign c_i`,
-    and lets a candidate change sides, so labels are recovered rather than assumed.
+    The published code fixes half of the labels to +1. A free real number is the same set, `λ_i = |c_i|` and
+    `y_i = sign c_i`, and lets a candidate change sides, so labels are recovered rather than assumed.
     """
 
     name = "binary_margin"
