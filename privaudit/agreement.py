@@ -56,27 +56,16 @@ def agreement(inputs: Tensor, restart: Tensor) -> Agreement:
         best[torch.arange(len(best)), torch.searchsorted(groups, restart)] = 0
     votes = (best > SAME).sum(1)
     order = (votes + best.clamp_min(0).sum(1) / 10).argsort(descending=True)
-    kept = _distinct(order[votes[order] > 0], similarity)
+    kept = distinct(order[votes[order] > 0], similarity, DISTINCT)
     return Agreement(votes, kept, similarity)
 
 
-def _distinct(order: Tensor, similarity: Tensor) -> list[int]:
+def distinct(order: Tensor, similarity: Tensor, limit: float) -> list[int]:
+    """Indices in `order`, leaving out each that is at least `limit` alike to one before it."""
     kept: list[int] = []
     taken = torch.zeros(len(similarity), dtype=torch.bool)
     for index in order.tolist():
         if not taken[index]:
             kept.append(index)
-            taken |= similarity[index] >= DISTINCT
+            taken |= similarity[index] >= limit
     return kept
-
-
-def without_repeats(inputs: Tensor, order: Tensor, limit: float) -> Tensor:
-    """Indices of candidates in `order`, leaving out each that is more alike than `limit` to one before it."""
-    units = unit_images(inputs)
-    kept: list[int] = []
-    taken = torch.zeros(len(units), dtype=torch.bool)
-    for index in order.tolist():
-        if not taken[index]:
-            kept.append(index)
-            taken |= units @ units[index] > limit
-    return torch.tensor(kept, dtype=torch.int64)

@@ -25,6 +25,7 @@ class Plan:
     time_limit_s: float | None
 
 
+_SPAN_FLOOR = 300
 _ROUNDS = {"quick": 2, "standard": 5, "thorough": 12}
 _SPAN_SHARE = {"quick": 0.25, "standard": 1.0, "thorough": 4.0}
 
@@ -34,11 +35,14 @@ def plan_for(
     n_images: int,
     restarts: int | None,
     time_limit_s: float | None,
+    is_costly: bool = False,
 ) -> Plan:
     """The work for an estimated number of training images.
 
     Feature-span starts grow with the images there are to find, from a floor that small problems can afford: on 500
-    images 2,000 starts found about twice what 600 did (METHOD 3e).
+    images 2,000 starts found about twice what 600 did (METHOD 3e). `is_costly`: the equation runs on a whole module, at a
+    hundred times the price of a step inside a span; then it gets two rounds of two restarts.
     """
-    starts = max(600, 8 * n_images) * _SPAN_SHARE[budget]
-    return Plan(_ROUNDS[budget], restarts or 8, 500, int(starts), 500, time_limit_s)
+    starts = max(_SPAN_FLOOR, 8 * n_images) * _SPAN_SHARE[budget]
+    rounds, side_by_side = (2, 2) if is_costly else (_ROUNDS[budget], 8)
+    return Plan(rounds, restarts or side_by_side, 500, int(starts), 500, time_limit_s)

@@ -9,6 +9,7 @@ import secrets
 
 import numpy as np
 
+from privaudit.attack_types import Snapshot
 from privaudit.data import ImageSet
 from privaudit.matching import MatchTable, best_scores
 from privaudit.membership import MembershipTable
@@ -28,7 +29,6 @@ from privaudit.statistics import (
     lower_bound_beyond_chance,
     quantile_threshold,
 )
-from privaudit.trials import Snapshot
 
 _CURVE_POINTS = 8  # snapshots scored for the leaks-against-budget curve
 _SCORES_LISTED = 2000  # of each kind in result.json; evenly spaced quantiles beyond

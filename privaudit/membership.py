@@ -79,7 +79,7 @@ def membership_by_span(
     """Count the members that lie nearer to the span than every control.
 
     That threshold is the strictest that controls support: a fresh control passes it with probability 1 / (n + 1), which
-    has to be at most `fpr`. (Where members are told from controls at all they are so by orders of magnitude, METHOD 3b.)
+    has to be at most `fpr`. (Where members are told from controls they are so by orders of magnitude, METHOD 3b.)
 
     Args:
         site: the first linear layer.

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from privaudit.adapters.interface import AttackTarget
 from privaudit.networks import ReluMlp
+from privaudit.objectives.module_equation import refusal as module_equation_refusal
 from privaudit.spans import Cut, LinearSite, cut_spectrum, linear_sites
 
 _CUT_LIMIT = 64_000_000  # entries of a weight above which a spectrum takes minutes here
@@ -79,10 +80,15 @@ def survey(target: AttackTarget, metadata: dict[str, str], task: str) -> Survey:
     feature_site = feature_index(sites)
     can_equation = is_mlp and has_signal
     can_features = has_signal and feature_site is not None
+    is_module_case = not isinstance(target.module, ReluMlp) and not can_features and (has_signal or not sites)
+    why_not = module_equation_refusal(target.module, target.input_shape) if is_module_case else ""
+    can_module = is_module_case and not why_not
+    can_equation = can_equation or can_module
     homogeneity = homogeneity_error(target)
+    equation_reason = _equation_reason(can_equation and not can_module, can_module, why_not)
     reasons = (
         *_signal_reasons(sites, first),
-        *_search_reasons(is_mlp, can_features, has_signal, homogeneity),
+        *_search_reasons(has_signal or is_module_case, equation_reason, can_features, homogeneity),
     )
     return Survey(
         sites, cuts, equation, why, n_images, is_sharp, rank, homogeneity, can_equation, can_features, reasons
@@ -144,7 +150,7 @@ def homogeneity_error(target: AttackTarget) -> float:
         for parameter in scaled.parameters():
             parameter.mul_(1.1)
         generator = torch.Generator().manual_seed(0)
-        probe = torch.rand(16, *target.input_shape, generator=generator) - 0.5
+        probe = (torch.rand(16, *target.input_shape, generator=generator) - 0.5).to(next(scaled.parameters()))
         before, after = target.module(probe).double(), scaled(probe).double()
         factor = (before * after).sum() / (before**2).sum().clamp_min(1e-30)
         return float((after - factor * before).norm() / after.norm().clamp_min(1e-30))
@@ -182,14 +188,22 @@ def _signal_reasons(sites: tuple[LinearSite, ...], cut: Cut | None) -> tuple[str
     return (f"{kept} stand above the noise, without a cliff (between {cut.low} and {cut.high}).",)
 
 
-def _search_reasons(is_mlp: bool, can_features: bool, has_signal: bool, homogeneity: float) -> tuple[str, ...]:
-    if not has_signal:
+def _equation_reason(is_mlp: bool, is_module: bool, why_not: str) -> str:
+    if is_mlp:
+        return "The multiplier equation is solved inside the span of the first layer."
+    if is_module:
+        return (
+            "The multiplier equation is solved for the network as it is, because nothing faster applies: "
+            "give --time-limit, it is slow."
+        )
+    if why_not:
+        return f"The multiplier equation is not run: torch cannot differentiate this network both ways, {why_not}"
+    return "The multiplier equation is not run: it needs a ReLU chain of linear layers."
+
+
+def _search_reasons(applies: bool, equation: str, can_features: bool, homogeneity: float) -> tuple[str, ...]:
+    if not applies:
         return ("No reconstruction attack applies.",)
-    equation = (
-        "The multiplier equation is solved inside the span of the first layer."
-        if is_mlp
-        else "The multiplier equation is not run: it needs a ReLU chain of linear layers."
-    )
     features = (
         "Feature-span inversion applies."
         if can_features

@@ -3,16 +3,18 @@
 import torch
 
 from privaudit.adapters.interface import AttackTarget
+from privaudit.attack_types import Searches
 from privaudit.networks import ReluMlp, mlp_features
+from privaudit.objectives.equation import AbstractEquation
 from privaudit.objectives.feature_span import FeatureSpan
 from privaudit.objectives.interface import AttackerKnowledge
+from privaudit.objectives.module_equation import ModuleEquation
 from privaudit.objectives.span_equation import SpanEquation
 from privaudit.preflight import Survey, feature_index
 from privaudit.spans import SearchSpace, pixel_space, smooth_span
-from privaudit.trials import Searches
 
 _CANDIDATES_PER_IMAGE = 1.25  # of the equation: some end as false optima, the true ones need room
-_SPAN_CANDIDATES = 600
+_SPAN_CANDIDATES = 400  # side by side; they do not interact, so this is about memory alone
 _FALLBACK_IMAGES = 100  # where no spectrum says how many there are
 
 
@@ -36,10 +38,14 @@ def build_searches(
     """
     n_images = found.n_images or _FALLBACK_IMAGES
     space = _space(target, found, knowledge, device)
-    equation = None
-    if found.can_solve_equation and isinstance(target.module, ReluMlp):
+    equation: AbstractEquation | None = None
+    if found.can_solve_equation:
         m = n_candidates or round(_CANDIDATES_PER_IMAGE * n_images)
-        equation = SpanEquation(found.equation, target.module, space, knowledge, m, dtype)
+        name, module = found.equation, target.module
+        if isinstance(module, ReluMlp):
+            equation = SpanEquation(name, module, space, knowledge, m, dtype)
+        else:
+            equation = ModuleEquation(name, module, target.n_outputs, space, knowledge, m, dtype)
     features = _feature_search(target, found, space, knowledge, n_images) if found.can_search_features else None
     return Searches(equation, features, n_images, target.n_outputs, knowledge)
 

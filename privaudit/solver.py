@@ -97,21 +97,27 @@ def minimise(
         for name, rate in objective.learning_rates.items()
     ]
     adam = torch.optim.Adam(groups, betas=settings.betas, foreach=True)
-    loss, step, stopped = torch.full((1,), math.inf), 0, Status.FINISHED
+    n_restarts = len(next(iter(variables.values())))
+    loss, done, stopped = torch.full((n_restarts,), math.inf), 0, Status.FINISHED
     try:
         for step in range(settings.n_steps):
-            loss = _step(objective, variables, adam, settings, step)
-            if step % _REPORT_EVERY == 0:
-                if on_progress is not None:
-                    on_progress(step / settings.n_steps, float(loss.mean()))
-                if time.monotonic() > deadline:
-                    stopped = Status.BUDGET_EXHAUSTED
-                    break
+            loss = _step(objective, variables, adam, settings, step).detach()
+            done = step + 1
+            if step % _REPORT_EVERY == 0 and on_progress is not None:
+                on_progress(step / settings.n_steps, float(loss.mean()))
+            if time.monotonic() > deadline:
+                stopped = Status.BUDGET_EXHAUSTED
+                break
     except KeyboardInterrupt:
         stopped = Status.INTERRUPTED
-    loss = loss.detach()
-    status = tuple(stopped if is_finite else Status.NON_FINITE for is_finite in loss.isfinite().tolist())
-    return Outcome({name: value.detach() for name, value in variables.items()}, loss, status, step + 1)
+    return Outcome({name: value.detach() for name, value in variables.items()}, loss, _status(loss, stopped), done)
+
+
+def _status(loss: Tensor, stopped: Status) -> tuple[Status, ...]:
+    """An interrupt is always told, also where the loss is not finite: nothing may go on after it."""
+    if stopped is Status.INTERRUPTED:
+        return (stopped,) * len(loss)
+    return tuple(stopped if is_finite else Status.NON_FINITE for is_finite in loss.isfinite().tolist())
 
 
 def _step(

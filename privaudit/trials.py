@@ -5,231 +5,115 @@ know training images: settings, stopping and selection use the loss, agreement b
 """
 
 import math
-import time
-from dataclasses import dataclass, field
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
-from privaudit.agreement import Agreement, agreement, without_repeats
+from privaudit.agreement import Agreement, agreement, distinct
+from privaudit.attack_types import AttackOutcome, RunSummary, Searches
 from privaudit.budget import Plan
 from privaudit.objectives.equation import AbstractEquation
 from privaudit.objectives.feature_span import FeatureSpan
-from privaudit.objectives.interface import AbstractObjective, AttackerKnowledge
-from privaudit.progress import ProgressListener, TrialProgress
+from privaudit.progress import ProgressListener
 from privaudit.reconstructions import Reconstructions, united
-from privaudit.solver import Outcome, SolverSettings, Status, minimise
+from privaudit.session import Session
+from privaudit.solver import Outcome, Status
+from privaudit.trial_store import SavedTrials, joined
 
-_AGREEMENT_FLOOR = (
-    0.1  # of the images: with less in common after the first round restarts never met (METHOD 3d, n = 500)
-)
+_AGREEMENT_FLOOR = 0.1  # of the images: with less in common restarts never met (METHOD 3d, n = 500: 1 of 1,500)
 _REPEAT = 0.9  # candidates more alike than this are handed on once
-_PROBE_RESTARTS = 2  # of a problem too large for all restarts at once: two suffice to see whether anything recurs
+_PROBE_RESTARTS = 2  # of a problem too large for all restarts at once; half the steps show whether anything recurs
 _CANDIDATES_AT_ONCE = 1000
+_CERTAIN_VOTES = 5  # other searches with the same image from which confidence is full
 
 
-@dataclass(frozen=True)
-class Searches:
-    """What is attacked with what.
-
-    Attributes:
-        equation: the multiplier equation, or None where it does not apply.
-        feature_span: or None.
-        n_images: estimated number of training images.
-        n_outputs: K.
-        knowledge: to turn inputs into pixels.
-    """
-
-    equation: AbstractEquation | None
-    feature_span: FeatureSpan | None
-    n_images: int
-    n_outputs: int
-    knowledge: AttackerKnowledge
-
-
-@dataclass(frozen=True)
-class RunSummary:
-    """One objective's share of the attack; fields as in `privaudit.result.AttackRun`."""
-
-    objective: str
-    status: str
-    restarts: int
-    steps: int
-    candidates: int
-    reconstructions: int
-    seconds: float
-    loss: float | None
-    explained: float | None
-
-
-@dataclass(frozen=True)
-class Snapshot:
-    """All that would have been handed on after `seconds` of attack: (M, C, H, W) pixels."""
-
-    seconds: float
-    pixels: Tensor
-
-
-@dataclass(frozen=True)
-class AttackOutcome:
-    """What the attack hands on.
-
-    Attributes:
-        reconstructions: images.
-        placebo_shares: per objective, how many of the reconstructions are its.
-        runs: one an objective.
-        history: snapshots in time, the last is `reconstructions`.
-        is_interrupted: the user stopped it; what was finished is here.
-        seconds: of wall clock.
-    """
-
-    reconstructions: Reconstructions
-    runs: tuple[RunSummary, ...]
-    history: tuple[Snapshot, ...]
-    is_interrupted: bool
-    seconds: float
-
-
-@dataclass
-class _Trials:
-    """State of one attack."""
-
-    searches: Searches
-    plan: Plan
-    seed: int
-    listener: ProgressListener
-    begun: float = field(default_factory=time.monotonic)
-    parts: dict[str, Reconstructions] = field(default_factory=dict)
-    runs: list[RunSummary] = field(default_factory=list)
-    history: list[Snapshot] = field(default_factory=list)
-    is_interrupted: bool = False
-
-    @property
-    def elapsed(self) -> float:
-        return time.monotonic() - self.begun
-
-    @property
-    def deadline(self) -> float:
-        return math.inf if self.plan.time_limit_s is None else self.begun + self.plan.time_limit_s
-
-    @property
-    def is_over(self) -> bool:
-        return self.is_interrupted or time.monotonic() > self.deadline
-
-    def generator(self, *stream: int) -> torch.Generator:
-        """Its own stream of random numbers for every round, so that a resumed attack draws the same."""
-        mixed = self.seed
-        for number in stream:
-            mixed = (mixed * 1_000_003 + number + 1) % (2**63)
-        return torch.Generator().manual_seed(mixed)
-
-    def pixels(self, inputs: Tensor) -> Tensor:
-        return self.searches.knowledge.pixels(inputs.cpu()).float()
-
-    def hand_on(self, name: str, part: Reconstructions) -> None:
-        """Replace what an objective contributes."""
-        self.parts[name] = part
-        pixels = torch.cat([part.pixels for part in self.parts.values()])
-        self.history.append(Snapshot(self.elapsed, pixels))
-
-    def run(
-        self,
-        objective: AbstractObjective,
-        n_restarts: int,
-        settings: SolverSettings,
-        generator: torch.Generator,
-        start: tuple[Tensor, Tensor] | None,
-        done: tuple[int, int],
-    ) -> Outcome:
-        """One batch of restarts; `done` of how many such batches are behind."""
-        variables = objective.start(n_restarts, generator)
-        if start is not None and isinstance(objective, AbstractEquation):
-            objective.warm_start(variables, *start)
-
-        def tell(share: float, loss: float) -> None:
-            overall = (done[0] + share) / done[1]
-            spent = self.elapsed
-            left = spent / overall - spent if overall > 0.02 else math.inf
-            self.listener.trial(
-                TrialProgress(
-                    objective.name,
-                    overall,
-                    loss,
-                    done[0] * n_restarts,
-                    done[1] * n_restarts,
-                    min(left, max(self.deadline - time.monotonic(), 0)),
-                )
-            )
-
-        outcome = minimise(objective, variables, settings, deadline=self.deadline, on_progress=tell)
-        self.is_interrupted |= outcome.is_interrupted
-        return outcome
-
-
-def attack(searches: Searches, plan: Plan, seed: int, listener: ProgressListener) -> AttackOutcome:
+def attack(
+    searches: Searches,
+    plan: Plan,
+    seed: int,
+    listener: ProgressListener,
+    finished: SavedTrials | None = None,
+    on_finished: Callable[[SavedTrials], None] = lambda _: None,
+) -> AttackOutcome:
     """Run every search under the plan.
 
     The equation goes first. Where its restarts agree, the feature span contributes what recurs there too; where they do
     not (hundreds of images), the feature span carries the attack and everything it found is handed on.
+
+    Args:
+        searches: what to attack with what.
+        plan: how much.
+        seed: the same seed on the same device gives the same images.
+        listener: told about progress.
+        finished: work of an interrupted attack with the same searches, plan and seed.
+        on_finished: told whenever more is finished.
     """
-    trials = _Trials(searches, plan, seed, listener)
-    agreed = searches.equation is not None and _rounds(trials, searches.equation)
-    if searches.feature_span is not None and not trials.is_over:
-        _span_search(trials, searches.feature_span, agreed)
-    parts = list(trials.parts.values())
+    session = Session(searches, plan, seed, listener, finished or SavedTrials(), on_finished)
+    agreed = searches.equation is not None and _rounds(session, searches.equation)
+    if searches.feature_span is not None and not session.is_over:
+        _span_search(session, searches.feature_span, agreed)
     shape = tuple(searches.knowledge.mean.shape)
     assert len(shape) == 3
-    whole = united(parts, shape, searches.n_outputs)
-    return AttackOutcome(whole, tuple(trials.runs), tuple(trials.history), trials.is_interrupted, trials.elapsed)
+    whole = united(list(session.parts.values()), shape, searches.n_outputs)
+    return AttackOutcome(whole, tuple(session.runs), tuple(session.history), session.is_interrupted, session.elapsed)
 
 
-def _rounds(trials: _Trials, equation: AbstractEquation) -> bool:
+def _rounds(session: Session, equation: AbstractEquation) -> bool:
     """Rounds of the equation; returns whether its restarts agreed on enough to be believed."""
-    plan, n_images = trials.plan, trials.searches.n_images
-    n_restarts = plan.restarts
+    plan, before = session.plan, session.finished
+    if before.is_equation_done:
+        return before.agreed
+    n_restarts, probe_steps = plan.restarts, plan.steps
     if equation.n_candidates * n_restarts > _CANDIDATES_AT_ONCE:
         n_restarts = max(_PROBE_RESTARTS, _CANDIDATES_AT_ONCE // equation.n_candidates)
-    begun, start, agreed, steps, done = trials.elapsed, None, False, 0, 0
-    outcome: Outcome | None = None
-    for number in range(plan.rounds):
-        outcome = trials.run(
-            equation, n_restarts, SolverSettings(plan.steps), trials.generator(0, number), start, (number, plan.rounds)
+        probe_steps = plan.steps // 2
+    start, agreed, steps, restarts = before.start, before.agreed, before.steps, before.restarts
+    for number in range(before.rounds, plan.rounds):
+        stream = session.generator(0, number)
+        n_steps = plan.steps if number else probe_steps
+        outcome = session.run(equation, n_restarts, n_steps, stream, start, (number, plan.rounds))
+        steps, restarts = steps + outcome.n_steps * n_restarts, restarts + n_restarts
+        if session.is_over and outcome.n_steps < n_steps and equation.name in session.parts:
+            session.runs.append(_equation_summary(session, equation, outcome, restarts, steps))
+            break  # what the last whole round found is worth more than a round cut short
+        finite = outcome.variables["coordinates"].isfinite().flatten(1).all(1)
+        common = _hand_on_round(session, equation, outcome, finite, number * n_restarts) if finite.any() else None
+        agreed = common is not None and len(common.kept) >= _AGREEMENT_FLOOR * session.searches.n_images
+        is_last = number + 1 == plan.rounds or not agreed or session.is_over
+        if is_last:
+            session.runs.append(_equation_summary(session, equation, outcome, restarts, steps))
+        if common is not None:
+            start = _next_start(equation, outcome, finite, common)
+        session.finish(
+            rounds=number + 1, is_equation_done=is_last, agreed=agreed, start=start, steps=steps, restarts=restarts
         )
-        steps, done = steps + outcome.n_steps * n_restarts, done + n_restarts
-        finite = torch.isfinite(outcome.variables["coordinates"]).all(-1).all(-1)
-        if not finite.any():
+        if is_last:
             break
-        common = _hand_on_round(trials, equation, outcome, finite, number * n_restarts)
-        agreed = len(common.kept) >= _AGREEMENT_FLOOR * n_images
-        if not agreed or trials.is_over:
-            break
-        start = _next_start(equation, outcome, finite, common)
-    if outcome is not None:
-        trials.runs.append(_equation_summary(trials, equation, outcome, done, steps, trials.elapsed - begun))
     return agreed
 
 
 def _hand_on_round(
-    trials: _Trials, equation: AbstractEquation, outcome: Outcome, finite: Tensor, first_restart: int
+    session: Session, equation: AbstractEquation, outcome: Outcome, finite: Tensor, first_restart: int
 ) -> Agreement:
     """What the candidates of a round have in common; each image of the round is handed on once."""
-    m = equation.n_candidates
     inputs = equation.inputs(outcome.variables)[finite].flatten(0, 1).cpu()
-    restart = torch.arange(int(finite.sum())).repeat_interleave(m)
+    n_restarts = int(finite.sum())
+    restart = torch.arange(n_restarts).repeat_interleave(equation.n_candidates)
     common = agreement(inputs, restart)
     order = common.votes.argsort(descending=True, stable=True)
-    chosen = without_repeats(inputs, order, _REPEAT)
-    others = max(int(finite.sum()) - 1, 1)
-    trials.hand_on(
+    chosen = torch.tensor(distinct(order, common.similarity, _REPEAT))
+    multipliers = equation.multipliers(outcome.variables)[finite].flatten(0, 1).float().cpu()
+    session.hand_on(
         equation.name,
         Reconstructions(
-            trials.pixels(inputs[chosen]),
-            equation.multipliers(outcome.variables)[finite].flatten(0, 1)[chosen.to(finite.device)].float().cpu(),
+            session.pixels(inputs[chosen]),
+            multipliers[chosen],
             restart[chosen] + first_restart,
             torch.zeros(len(chosen), dtype=torch.int64),
             (equation.name,),
-            common.votes[chosen] / others,
-            torch.full((len(chosen),), trials.elapsed),
+            common.votes[chosen] / max(n_restarts - 1, 1),
+            torch.full((len(chosen),), session.elapsed),
         ),
     )
     return common
@@ -237,14 +121,17 @@ def _hand_on_round(
 
 def _next_start(
     equation: AbstractEquation, outcome: Outcome, finite: Tensor, common: Agreement
-) -> tuple[Tensor, Tensor]:
+) -> tuple[Tensor, Tensor] | None:
+    """Means over what recurs; None where nothing does."""
+    if not common.kept:
+        return None
     coordinates = outcome.variables["coordinates"][finite].flatten(0, 1).cpu()
     multipliers = equation.multipliers(outcome.variables)[finite].flatten(0, 1).cpu()
     return common.average(coordinates), common.average(multipliers)
 
 
 def _equation_summary(
-    trials: _Trials, equation: AbstractEquation, outcome: Outcome, restarts: int, steps: int, seconds: float
+    session: Session, equation: AbstractEquation, outcome: Outcome, restarts: int, steps: int
 ) -> RunSummary:
     loss, explained = equation.residual(outcome.variables)
     best = int(loss.nan_to_num(math.inf).argmin())
@@ -255,8 +142,8 @@ def _equation_summary(
         restarts,
         steps,
         equation.n_candidates,
-        len(trials.parts[equation.name]) if equation.name in trials.parts else 0,
-        seconds,
+        len(session.parts[equation.name]) if equation.name in session.parts else 0,
+        session.elapsed,
         float(loss[best]) if is_finite else None,
         float(explained[best]) if is_finite else None,
     )
@@ -269,55 +156,55 @@ def _worst(status: tuple[Status, ...]) -> str:
     return str(Status.FINISHED.value)
 
 
-def _span_search(trials: _Trials, search: FeatureSpan, agreed: bool) -> None:
+def _span_search(session: Session, search: FeatureSpan, agreed: bool) -> None:
     """Chunks of single-image searches."""
-    n_chunks = max(1, round(trials.plan.span_starts / search.n_candidates))
-    begun, found, losses, status, steps = trials.elapsed, [], [], Status.FINISHED.value, 0
-    for chunk in range(n_chunks):
-        outcome = trials.run(
-            search, 1, SolverSettings(trials.plan.span_steps), trials.generator(1, chunk), None, (chunk, n_chunks)
-        )
+    n_chunks = max(1, math.ceil(session.plan.span_starts / search.n_candidates))
+    before, begun = session.finished, session.elapsed
+    inputs, losses, status, steps = before.span_inputs, before.span_losses, Status.FINISHED.value, 0
+    for chunk in range(before.chunks, n_chunks):
+        stream = session.generator(1, chunk)
+        outcome = session.run(search, 1, session.plan.span_steps, stream, None, (chunk, n_chunks))
         status, steps = _worst(outcome.status), steps + outcome.n_steps
-        found.append(search.inputs(outcome.variables)[0].cpu())
-        losses.append(search.candidate_losses(outcome.variables)[0].cpu())
-        _hand_on_span(trials, search, torch.cat(found), torch.cat(losses), agreed)
-        if trials.is_over:
+        inputs = joined(inputs, search.inputs(outcome.variables)[0].cpu())
+        losses = joined(losses, search.candidate_losses(outcome.variables)[0].cpu())
+        _hand_on_span(session, search, inputs, losses, agreed)
+        session.finish(chunks=chunk + 1, span_inputs=inputs, span_losses=losses)
+        if session.is_over:
             break
-    loss = float(torch.cat(losses).median())
-    trials.runs.append(
-        RunSummary(
-            search.name,
-            status,
-            len(found) * search.n_candidates,
-            steps,
-            search.n_candidates,
-            len(trials.parts[search.name]) if search.name in trials.parts else 0,
-            trials.elapsed - begun,
-            loss if math.isfinite(loss) else None,
-            None,
+    if inputs is not None and losses is not None:
+        loss = float(losses.median())
+        session.runs.append(
+            RunSummary(
+                search.name,
+                status,
+                len(inputs),
+                steps,
+                search.n_candidates,
+                len(session.parts[search.name]) if search.name in session.parts else 0,
+                session.elapsed - begun,
+                loss if math.isfinite(loss) else None,
+                None,
+            )
         )
-    )
 
 
-def _hand_on_span(trials: _Trials, search: FeatureSpan, inputs: Tensor, losses: Tensor, agreed: bool) -> None:
+def _hand_on_span(session: Session, search: FeatureSpan, inputs: Tensor, losses: Tensor, agreed: bool) -> None:
     finite = losses.isfinite()
     inputs, losses = inputs[finite], losses[finite]
     if not len(inputs):
         return
     common = agreement(inputs, torch.arange(len(inputs)))
-    if agreed:
-        chosen = torch.tensor(common.kept, dtype=torch.int64)
-    else:
-        chosen = without_repeats(inputs, losses.argsort(), _REPEAT)
-    trials.hand_on(
+    order = losses.argsort()
+    chosen = torch.tensor(common.kept if agreed else distinct(order, common.similarity, _REPEAT), dtype=torch.int64)
+    session.hand_on(
         search.name,
         Reconstructions(
-            trials.pixels(inputs[chosen]),
-            torch.zeros(len(chosen), trials.searches.n_outputs),
+            session.pixels(inputs[chosen]),
+            torch.zeros(len(chosen), session.searches.n_outputs),
             chosen,
             torch.zeros(len(chosen), dtype=torch.int64),
             (search.name,),
-            common.votes[chosen].clamp_max(5) / 5,
-            torch.full((len(chosen),), trials.elapsed),
+            common.votes[chosen].clamp_max(_CERTAIN_VOTES) / _CERTAIN_VOTES,
+            torch.full((len(chosen),), session.elapsed),
         ),
     )

@@ -10,6 +10,7 @@ built, no second backward pass runs, and three identities make a step cheap:
   with few candidates the residual costs two Gram matrices instead of a product of the layer's size.
 """
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -29,7 +30,7 @@ class Layer:
         weight: (n_out, n_in); the first layer's is in span coordinates, (n_out, rank).
         bias: (n_out,) or None.
         factors: `(P, Q)` with `P @ Q` close to `weight`, or None where thin factors would not be cheaper.
-        squared_norm: of the weight; `bias_squared_norm` of the bias (1 without one).
+        squared_norm: of the weight; `bias_squared_norm` of the bias, infinite where it is zero: nothing to explain.
     """
 
     weight: Tensor
@@ -63,7 +64,7 @@ def _layer(weight: Tensor, bias: Tensor | None) -> Layer:
             (left[:, :rank] * root).to(weight).contiguous(),
             (root[:, None] * right[:rank]).to(weight).contiguous(),
         )
-    bias_norm = 1.0 if bias is None else max(float((bias**2).sum()), 1e-12)
+    bias_norm = math.inf if bias is None else float((bias**2).sum()) or math.inf
     return Layer(weight, bias, factors, float((weight**2).sum()), bias_norm)
 
 
