@@ -40,8 +40,8 @@ def plan_for(
     """The work for an estimated number of training images.
 
     Feature-span starts grow with the images there are to find, from a floor that small problems can afford: on 500
-    images 2,000 starts found about twice what 600 did (METHOD 3e). `is_costly`: the equation runs on a whole module, at a
-    hundred times the price of a step inside a span; then it gets two rounds of two restarts.
+    images 2,000 starts found about twice what 600 did (METHOD 3e). `is_costly`: the equation runs on a whole module, at
+    a hundred times the price of a step inside a span; then it gets two rounds of two restarts.
     """
     starts = max(_SPAN_FLOOR, 8 * n_images) * _SPAN_SHARE[budget]
     rounds, side_by_side = (2, 2) if is_costly else (_ROUNDS[budget], 8)

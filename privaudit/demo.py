@@ -14,7 +14,7 @@ from safetensors.torch import save
 
 from privaudit.audit import ScanOutcome, scan
 from privaudit.config import ScanSettings
-from privaudit.planted import Planted, plant
+from privaudit.planted import Planted, one_thread, plant
 from privaudit.progress import ProgressListener
 from privaudit.result_file import write_private
 
@@ -29,7 +29,7 @@ class DemoOutcome:
 
 def demo_recipe() -> Planted:
     """The network of the demo: trained in seconds, and few enough pictures to be rebuilt plainly."""
-    return plant(n_members=16, width=500, weight_decay=1e-2, max_steps=100)
+    return plant(n_members=16, width=300, weight_decay=1e-2, max_steps=100)
 
 
 def run_demo(
@@ -78,7 +78,8 @@ def _scan(out: Path, model: str, name: str, listener: ProgressListener, time_lim
     )
     given = f"--reference {settings.reference} --control {settings.control} --out {settings.out} --reveal"
     limit = "" if time_limit_s is None else f" --time-limit {time_limit_s:g}"
-    return scan(settings, listener, f"privaudit scan {settings.model} {given}{limit}")
+    with one_thread():
+        return scan(settings, listener, f"privaudit scan {settings.model} {given}{limit}")
 
 
 def _write_inputs(out: Path, planted: Planted) -> None:

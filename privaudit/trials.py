@@ -78,8 +78,10 @@ def _rounds(session: Session, equation: AbstractEquation) -> bool:
             session.runs.append(_equation_summary(session, equation, outcome, restarts, steps))
             break  # what the last whole round found is worth more than a round cut short
         finite = outcome.variables["coordinates"].isfinite().flatten(1).all(1)
-        common = _hand_on_round(session, equation, outcome, finite, number * n_restarts) if finite.any() else None
+        common = _common(equation, outcome, finite) if finite.any() else None
         agreed = common is not None and len(common.kept) >= _AGREEMENT_FLOOR * session.searches.n_images
+        if common is not None:
+            _hand_on_round(session, equation, outcome, finite, common, agreed, number * n_restarts)
         is_last = number + 1 == plan.rounds or not agreed or session.is_over
         if is_last:
             session.runs.append(_equation_summary(session, equation, outcome, restarts, steps))
@@ -93,16 +95,27 @@ def _rounds(session: Session, equation: AbstractEquation) -> bool:
     return agreed
 
 
+def _common(equation: AbstractEquation, outcome: Outcome, finite: Tensor) -> Agreement:
+    """What the finite restarts of a round have in common."""
+    inputs = equation.inputs(outcome.variables)[finite].flatten(0, 1).cpu()
+    return agreement(inputs, torch.arange(int(finite.sum())).repeat_interleave(equation.n_candidates))
+
+
 def _hand_on_round(
-    session: Session, equation: AbstractEquation, outcome: Outcome, finite: Tensor, first_restart: int
-) -> Agreement:
-    """What the candidates of a round have in common; each image of the round is handed on once."""
+    session: Session,
+    equation: AbstractEquation,
+    outcome: Outcome,
+    finite: Tensor,
+    common: Agreement,
+    agreed: bool,
+    first_restart: int,
+) -> None:
+    """Each image of a round once; where restarts agreed on too little to be believed, only what they did agree on."""
     inputs = equation.inputs(outcome.variables)[finite].flatten(0, 1).cpu()
     n_restarts = int(finite.sum())
     restart = torch.arange(n_restarts).repeat_interleave(equation.n_candidates)
-    common = agreement(inputs, restart)
     order = common.votes.argsort(descending=True, stable=True)
-    chosen = torch.tensor(distinct(order, common.similarity, _REPEAT))
+    chosen = torch.tensor(distinct(order, common.similarity, _REPEAT) if agreed else common.kept, dtype=torch.int64)
     multipliers = equation.multipliers(outcome.variables)[finite].flatten(0, 1).float().cpu()
     session.hand_on(
         equation.name,
@@ -116,7 +129,6 @@ def _hand_on_round(
             torch.full((len(chosen),), session.elapsed),
         ),
     )
-    return common
 
 
 def _next_start(
