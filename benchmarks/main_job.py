@@ -3,8 +3,8 @@
     python benchmarks/main_job.py CHECKPOINTS DATA [--only NAME ...] [--json FILE]
 
 CHECKPOINTS holds NAME.safetensors with NAME.images.npz (member_images, control_images); DATA holds
-cifar10_subset.npz, for images that no network has seen. Every row is `privaudit scan` with default options in a process of its own;
-time is that of the whole process, memory its peak.
+cifar10_subset.npz, for images that no network has seen. Every row is `privaudit scan` with default options in a process
+of its own; time is that of the whole process, memory its peak.
 """
 
 import argparse

@@ -189,7 +189,7 @@ def _span_search(session: Session, search: FeatureSpan, agreed: bool) -> None:
             RunSummary(
                 search.name,
                 status,
-                len(inputs),
+                len(inputs) // search.n_candidates,
                 steps,
                 search.n_candidates,
                 len(session.parts[search.name]) if search.name in session.parts else 0,
