@@ -92,11 +92,16 @@ def line(row: Row) -> str:
     ssim = sorted(record["ssim"] for record in evidence["records"])
     target = TARGETS.get(row.name)
     want = "" if target is None else f" (≥ {target[0]})", "" if target is None else f" (≥ {target[1]})"
+    calibrated = f"{high['members_leaked']} of {n}{want[1]}; nothing was reconstructed"
+    if high["ssim"] is not None:
+        calibrated = (
+            f"{high['members_leaked']} of {n}{want[1]}; SSIM > {high['ssim']:.2f}, "
+            f"controls {high['controls_leaked']} of {controls}"
+        )
     readable = f"{member['members_found']} of {n}, {member['controls_found']} of {controls}"
     return (
         f"| {row.name} | {low['members_leaked']} of {n}{want[0]}; placebo {low['placebo_leaked'] or 0:.1f}, "
-        f"controls {low['controls_leaked']} | {high['members_leaked']} of {n}{want[1]}; SSIM > {high['ssim']:.2f}, "
-        f"controls {high['controls_leaked']} of {controls} | {ssim[len(ssim) // 2]:.2f} "
+        f"controls {low['controls_leaked']} | {calibrated} | {ssim[len(ssim) // 2]:.2f} "
         f"| {readable if member['applicable'] else 'not applicable'} "
         f"| {row.seconds:.0f} s{'' if target is None else f' (≤ {target[3]})'} | {row.peak_mib:.0f} MiB "
         f"| {row.result['verdict']['status']}, exit {row.exit_code} |"

@@ -40,6 +40,8 @@ def calibrated(table: MatchTable, fpr: float) -> CalibratedThreshold:
     n = len(members)
     if table.controls is None:
         return _uncalibrated(fpr, n, "Without controls no false-positive rate can be given.")
+    if (table.members.reconstruction < 0).all():
+        return _uncalibrated(fpr, n, "Nothing was reconstructed, so there is nothing to calibrate.")
     control = quantile_threshold(table.controls.ssim, fpr)
     if control.value is None:
         return _uncalibrated(fpr, n, control.reason)
