@@ -67,7 +67,7 @@ def _feature_search(
     if isinstance(target.module, ReluMlp) and space.decoder is not None:
         first = target.module.linear_layers()[0]
         point_features = mlp_features(target.module, index, first.weight @ space.decoder.T)
-    # Deeper layers drifted while they were trained; their weakest directions belong to no image (METHOD 3e, 450 of 500).
+    # Deeper layers drifted during training: their weakest directions belong to no image (METHOD 3e, 450 of 500).
     kept = n_images if index == 0 else round(_DEEPER_SHARE * n_images)
     rank = max(1, min(kept, *site.weight.shape))
     return FeatureSpan(site, rank, space, knowledge, _SPAN_CANDIDATES, point_features)
