@@ -58,7 +58,6 @@ class AttackOutcome:
 
     Attributes:
         reconstructions: images.
-        placebo_shares: per objective, how many of the reconstructions are its.
         runs: one an objective.
         history: snapshots in time, the last is `reconstructions`.
         is_interrupted: the user stopped it; what was finished is here.

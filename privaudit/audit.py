@@ -54,7 +54,9 @@ def scan(settings: ScanSettings, listener: ProgressListener, command: str) -> Sc
     if settings.resume and finished is None:
         listener.note(f"no interrupted scan in {settings.out}; starting from the beginning")
     assessed = assess(loaded, settings, listener, finished, lambda saved: save_trials(store, saved, mark))
-    instrument = _instrument(settings, listener)
+    instrument = Instrument(positive_control="not_run", negative_control="not_run")
+    if not assessed.attack.interrupted:
+        instrument = _instrument(settings, listener)
     result = sealed(
         AuditResult(
             tool=Tool(version=__version__),

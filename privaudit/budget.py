@@ -26,7 +26,7 @@ class Plan:
 
 
 _SPAN_FLOOR = 200
-_STARTS_PER_IMAGE = 6
+_STARTS_PER_IMAGE = 4
 _ROUNDS = {"quick": 2, "standard": 4, "thorough": 12}
 _SPAN_SHARE = {"quick": 0.25, "standard": 1.0, "thorough": 4.0}
 

@@ -39,7 +39,7 @@ class ScanSettings(BaseModel):
         mean: `reference` (the mean image of the reference), a `.npy` file, or numbers, one a channel; None: from
             metadata.
         std: a `.npy` file or numbers; None: ones.
-        time_limit_s: seconds for the attack; None: from the budget and the size of the problem.
+        time_limit_s: seconds after which the attack stops, whatever the budget plans; None: no limit.
         restarts: restarts a round of the multiplier equation; None: from the budget.
         candidates: candidates a restart; None: from the spectrum.
         dtype: arithmetic of the attack.
@@ -167,6 +167,9 @@ def _contradictions(settings: ScanSettings) -> Iterator[str]:
 
 
 def _is_same_source(one: str, other: str) -> bool:
+    """`torchvision:NAME` is the training part as reference and the test part as control."""
+    if one.startswith("torchvision:"):
+        return False
     return one == other or Path(one).resolve() == Path(other).resolve()
 
 

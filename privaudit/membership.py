@@ -69,7 +69,9 @@ def span_distance(site: LinearSite, rank: int, inputs: Tensor) -> NDArray[np.flo
         for block in torch.split(inputs, _BLOCK):
             features = site.features(block.to(site.weight)).double()
             outside = features - (features @ span.T) @ span
-            distances.append(outside.norm(dim=1) / features.norm(dim=1).clamp_min(1e-12))
+            norm = features.norm(dim=1)
+            # An image without features (all zeros) is in every span and says nothing: as far as can be.
+            distances.append(torch.where(norm > 0, outside.norm(dim=1) / norm.clamp_min(1e-300), 1.0))
     return torch.cat(distances).cpu().numpy()
 
 

@@ -22,6 +22,7 @@ def pictures_bytes(result: AuditResult, loaded: Loaded, found: Reconstructions, 
         "confidence": found.confidence,
         "found_after_s": found.found_after_s,
         "best_match": _best_match(result, len(found)),
+        "label": _labels(found.multipliers),
     }
     if loaded.reference is not None and table is not None and table.nearest_control is not None and loaded.control:
         order = np.argsort(-table.members.ssim, kind="stable")[:_RECORDS]
@@ -32,6 +33,16 @@ def pictures_bytes(result: AuditResult, loaded: Loaded, found: Reconstructions, 
         tensors["control_images"] = _bytes(loaded.control.pixels[nearest])
     contiguous = {name: value.contiguous() for name, value in tensors.items()}
     return save(contiguous, metadata={"model_sha256": result.model.sha256})
+
+
+def _labels(multipliers: torch.Tensor) -> torch.Tensor:
+    """(M,) labels that the multipliers recover: the largest of a candidate sits at its label (Buzaglo et al. 2023).
+
+    With one output the sign, as -1 and 1; -2 where an objective has no multipliers.
+    """
+    single = multipliers.shape[1:] == (1,)
+    labels = multipliers[:, 0].sign().long() if single else multipliers.argmax(1)
+    return torch.where(multipliers.abs().sum(1) > 0, labels, -2)
 
 
 def _best_match(result: AuditResult, n: int) -> torch.Tensor:

@@ -12,13 +12,14 @@ import torch
 from torch import Tensor
 
 from privaudit.adapters.interface import AttackTarget
+from privaudit.errors import ConfigError
 from privaudit.networks import ReluMlp
 from privaudit.objectives.module_equation import refusal as module_equation_refusal
 from privaudit.spans import Cut, LinearSite, cut_spectrum, linear_sites
 
 _CUT_LIMIT = 64_000_000  # entries of a weight above which a spectrum takes minutes here
 _UNSHARP_ALLOWANCE = 1.25  # without a cliff, directions just below the noise edge still carry images (METHOD 3a, bce)
-_LOGISTIC = ("logistic", "bce", "binary cross")
+_LOGISTIC = ("logistic", "bce", "binary cross", "binary_cross")
 _CROSS_ENTROPY = ("cross_entropy", "cross-entropy", "cross entropy", "nll")
 
 
@@ -77,7 +78,7 @@ def survey(target: AttackTarget, metadata: dict[str, str], task: str) -> Survey:
     has_signal = first is not None and first.rule != "none"
     n_images, is_sharp, rank = _estimate(sites, first) if has_signal and first is not None else (None, False, 0)
     is_mlp = isinstance(target.module, ReluMlp) and len(sites) >= 2
-    feature_site = feature_index(sites)
+    feature_site = feature_index(sites, n_images or 1)
     can_equation = is_mlp and has_signal
     can_features = has_signal and feature_site is not None
     is_module_case = not isinstance(target.module, ReluMlp) and not can_features and (has_signal or not sites)
@@ -95,9 +96,10 @@ def survey(target: AttackTarget, metadata: dict[str, str], task: str) -> Survey:
     )
 
 
-def feature_index(sites: tuple[LinearSite, ...]) -> int | None:
-    """The first linear layer that sees features rather than the inputs."""
-    return next((i for i, site in enumerate(sites) if not site.sees_inputs), None)
+def feature_index(sites: tuple[LinearSite, ...], n_images: int) -> int | None:
+    """The first linear layer that sees features, not the inputs, and has more directions than there are images."""
+    wide = (i for i, site in enumerate(sites) if not site.sees_inputs and min(site.weight.shape) > n_images)
+    return next(wide, None)
 
 
 def _estimate(sites: tuple[LinearSite, ...], cut: Cut) -> tuple[int, bool, int]:
@@ -112,7 +114,14 @@ def _estimate(sites: tuple[LinearSite, ...], cut: Cut) -> tuple[int, bool, int]:
 
 
 def choose_equation(task: str, n_outputs: int, metadata: dict[str, str]) -> tuple[str, str]:
-    """Which published equation fits, and why in one sentence (METHOD 1, table)."""
+    """Which published equation fits, and why in one sentence (METHOD 1, table).
+
+    Raises:
+        ConfigError: the task contradicts the number of outputs.
+    """
+    if (task == "binary" and n_outputs != 1) or (task == "multiclass" and n_outputs < 2):
+        needed = "one output" if task == "binary" else "two outputs or more"
+        raise ConfigError(f"expected a network with {needed} for --task {task}, found {n_outputs}; leave out --task")
     loss = metadata.get("loss", "").lower()
     try:
         has_decay = (
@@ -125,7 +134,8 @@ def choose_equation(task: str, n_outputs: int, metadata: dict[str, str]) -> tupl
             "--task binary." if task == "binary" else "One output, logistic loss and no weight decay in the metadata."
         )
         return "binary_margin", reason
-    is_margin = n_outputs > 1 and not has_decay and _names(loss, _CROSS_ENTROPY)
+    is_softmax = _names(loss, _CROSS_ENTROPY) and not _names(loss, _LOGISTIC)
+    is_margin = n_outputs > 1 and not has_decay and is_softmax
     if task == "multiclass" or (task == "auto" and is_margin):
         reason = "--task multiclass." if task == "multiclass" else "Cross-entropy without weight decay in the metadata."
         return "multiclass_margin", reason
@@ -207,7 +217,7 @@ def _search_reasons(applies: bool, equation: str, can_features: bool, homogeneit
     features = (
         "Feature-span inversion applies."
         if can_features
-        else "Feature-span inversion does not apply: no linear layer sees features."
+        else "Feature-span inversion does not apply: no linear layer behind others has more directions than images."
     )
     exact = "homogeneous" if homogeneity < 1e-3 else f"not homogeneous (deviation {homogeneity:.1%})"
     return equation, features, f"The network is {exact} in its parameters."

@@ -100,7 +100,7 @@ class BudgetPoint(_Record):
 
 
 class AttackRun(_Record):
-    """One objective's share of the attack. `status`: converged, budget_exhausted, diverged or non_finite."""
+    """One objective's share of the attack. `status`: finished, budget_exhausted, interrupted or non_finite."""
 
     objective: str
     status: str

@@ -60,7 +60,7 @@ def _space(target: AttackTarget, found: Survey, knowledge: AttackerKnowledge, de
 def _feature_search(
     target: AttackTarget, found: Survey, space: SearchSpace, knowledge: AttackerKnowledge, n_images: int
 ) -> FeatureSpan:
-    index = feature_index(found.sites)
+    index = feature_index(found.sites, n_images)
     assert index is not None
     site = found.sites[index]
     point_features = None

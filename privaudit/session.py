@@ -113,7 +113,7 @@ class Session:
                 left = spent / share * (done[1] - done[0]) - spent
             left = min(left, max(self.deadline - time.monotonic(), 0.0))
             overall = (done[0] + share) / done[1]
-            behind, planned = done[0] * n_restarts, done[1] * n_restarts
+            behind, planned = int(done[0] + share) * n_restarts, done[1] * n_restarts
             self.listener.trial(TrialProgress(objective.name, overall, loss, behind, planned, left))
 
         outcome = minimise(objective, variables, SolverSettings(n_steps), deadline=self.deadline, on_progress=tell)

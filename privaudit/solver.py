@@ -108,6 +108,8 @@ def minimise(
             if time.monotonic() > deadline:
                 stopped = Status.BUDGET_EXHAUSTED
                 break
+        if on_progress is not None and stopped is Status.FINISHED:
+            on_progress(1.0, float(loss.mean()))
     except KeyboardInterrupt:
         stopped = Status.INTERRUPTED
     return Outcome({name: value.detach() for name, value in variables.items()}, loss, _status(loss, stopped), done)

@@ -66,7 +66,9 @@ def _feature_function(network: nn.Module, layer: nn.Module) -> Callable[[Tensor]
 def linear_sites(target: AttackTarget) -> tuple[LinearSite, ...]:
     """The network's linear layers in the order of its forward pass; layers applied per token are left out."""
     network, sites, order = target.module, [], []
-    probe = torch.rand(2, *target.input_shape).to(next(network.parameters()))
+    probe = torch.rand(2, *target.input_shape, generator=torch.Generator().manual_seed(0)).to(
+        next(network.parameters())
+    )
     names = {module: name for name, module in network.named_modules() if isinstance(module, nn.Linear)}
 
     def note(module: nn.Module, arguments: tuple[Tensor, ...]) -> None:

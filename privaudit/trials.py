@@ -81,7 +81,9 @@ def _rounds(session: Session, equation: AbstractEquation) -> bool:
         common = _common(equation, outcome, finite) if finite.any() else None
         agreed = common is not None and len(common.kept) >= _AGREEMENT_FLOOR * session.searches.n_images
         if common is not None:
-            _hand_on_round(session, equation, outcome, finite, common, agreed, number * n_restarts)
+            is_cut_short = session.is_over and outcome.n_steps < n_steps  # too early to ask what restarts agree on
+            is_whole = agreed or is_cut_short
+            _hand_on_round(session, equation, outcome, finite, common, is_whole, number * n_restarts)
         is_last = number + 1 == plan.rounds or not agreed or session.is_over
         if is_last:
             session.runs.append(_equation_summary(session, equation, outcome, restarts, steps))
@@ -107,15 +109,15 @@ def _hand_on_round(
     outcome: Outcome,
     finite: Tensor,
     common: Agreement,
-    agreed: bool,
+    is_whole: bool,
     first_restart: int,
 ) -> None:
-    """Each image of a round once; where restarts agreed on too little to be believed, only what they did agree on."""
+    """Each image of a round once if `is_whole`; otherwise only what its restarts agreed on."""
     inputs = equation.inputs(outcome.variables)[finite].flatten(0, 1).cpu()
     n_restarts = int(finite.sum())
     restart = torch.arange(n_restarts).repeat_interleave(equation.n_candidates)
     order = common.votes.argsort(descending=True, stable=True)
-    chosen = torch.tensor(distinct(order, common.similarity, _REPEAT) if agreed else common.kept, dtype=torch.int64)
+    chosen = torch.tensor(distinct(order, common.similarity, _REPEAT) if is_whole else common.kept, dtype=torch.int64)
     multipliers = equation.multipliers(outcome.variables)[finite].flatten(0, 1).float().cpu()
     session.hand_on(
         equation.name,

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from math import ceil
 from typing import Literal
 
+from privaudit.coverage import shortfalls_of
 from privaudit.errors import ExitCode
 from privaudit.result import (
     Attack,
@@ -76,6 +77,7 @@ def decide(
     instrument: Instrument,
     interrupted: bool,
     is_budget_saturated: bool | None = None,
+    shortfalls: tuple[str, ...] = (),
 ) -> Verdict:
     """Apply the rule of this module's docstring.
 
@@ -87,10 +89,11 @@ def decide(
             `leak_found`; a positive control that failed or did not run rules out `no_leak_found`.
         interrupted: whether the attack was stopped before its budget; rules out `no_leak_found` only.
         is_budget_saturated: False rules out `no_leak_found`; None where it was not measured.
+        shortfalls: sentences about planned work that was not done; any rules out `no_leak_found`.
     """
     findings = (_judge(rebuilt), _judge(membership))
     named = [f for f in findings if f.status == "found" and fail_on in (f.name, "any")]
-    doubts = _doubts(findings, instrument, interrupted, is_budget_saturated)
+    doubts = _doubts(findings, instrument, interrupted, is_budget_saturated) + list(shortfalls)
     status: VerdictStatus
     if named and instrument.negative_control != "failed":
         status, reasons = "leak_found", tuple(f.reason for f in named)
@@ -126,6 +129,7 @@ def verdict_for(
         instrument=instrument,
         interrupted=attack.interrupted,
         is_budget_saturated=budget_saturated(attack.budget_curve),
+        shortfalls=shortfalls_of(preflight, attack) if evidence is not None else (),
     )
 
 
@@ -188,7 +192,7 @@ def budget_saturated(curve: tuple[BudgetPoint, ...]) -> bool | None:
         return None
     points = sorted(curve, key=lambda point: point.seconds)
     early = [p.members_calibrated for p in points if p.seconds <= SATURATION_SHARE * points[-1].seconds]
-    return bool(early) and early[-1] >= points[-1].members_calibrated
+    return (early[-1] if early else 0) >= points[-1].members_calibrated
 
 
 def supported_allowance(interval_high: float) -> int:

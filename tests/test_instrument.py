@@ -39,8 +39,8 @@ def test_catches_the_leak_and_clears_what_cannot_leak():
 
 
 def test_an_attack_that_finds_nothing_fails_the_positive_control(monkeypatch):
-    def nothing(searches, plan, seed, listener):
-        outcome = attack(searches, dataclasses.replace(plan, steps=1, rounds=1, span_steps=1), seed, listener)
+    def nothing(searches, plan, seed, listener, *rest):
+        outcome = attack(searches, dataclasses.replace(plan, steps=1, rounds=1, span_steps=1), seed, listener, *rest)
         shape = tuple(searches.knowledge.mean.shape)
         return dataclasses.replace(outcome, reconstructions=united([], shape, searches.n_outputs), history=())
 
@@ -76,8 +76,8 @@ def test_a_threshold_that_everything_passes_fails_the_negative_control(monkeypat
 
 
 def _short(attack):
-    def run(searches, plan, seed, listener):
-        return attack(searches, dataclasses.replace(plan, steps=5, rounds=1, span_steps=5), seed, listener)
+    def run(searches, plan, seed, listener, *rest):
+        return attack(searches, dataclasses.replace(plan, steps=5, rounds=1, span_steps=5), seed, listener, *rest)
 
     return run
 

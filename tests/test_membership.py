@@ -97,3 +97,11 @@ def test_where_it_does_not_apply_it_says_why():
     assert applicability(*[planted()[1], cut_spectrum(planted()[1].weight)]) == ""
     wide = site_of(nn.Linear(D, 10).weight.detach())
     assert applicability(wide, Cut(np.ones(10), 10, 10, 10, 1.0, "full")) == ""
+
+
+def test_an_image_without_features_is_never_a_member():
+    members, site = planted()
+    members[3] = 0  # one reference image minus its own mean is nothing at all
+    found = membership_by_span(site, cut_spectrum(site.weight), members, images(150, 7), 0.01)
+    assert found.member_distance[3] == 1
+    assert found.members_found == N - 1

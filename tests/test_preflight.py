@@ -5,6 +5,7 @@ import torch
 from attack_problems import as_modules, convnet, knowledge, mlp, target_of, trained_convnet, trained_problem
 from torch import nn
 
+from privaudit.errors import ConfigError
 from privaudit.networks import ReluMlp
 from privaudit.objectives.feature_span import FeatureSpan
 from privaudit.objectives.module_equation import ModuleEquation
@@ -152,3 +153,14 @@ def test_training_images_explain_the_first_layer_and_others_do_not(trained):
 def test_layers_behind_convolutions_are_found_without_their_inputs():
     found = survey(target_of(convnet(), (1, 8, 8)), {}, "auto")
     assert [site.sees_inputs for site in found.sites] == [False]
+
+
+@pytest.mark.parametrize(("task", "n_outputs"), [("multiclass", 1), ("binary", 10)])
+def test_a_task_that_contradicts_the_number_of_outputs_is_refused(task, n_outputs):
+    with pytest.raises(ConfigError, match=f"--task {task}, found {n_outputs}"):
+        choose_equation(task, n_outputs, {})
+
+
+def test_binary_cross_entropy_with_many_outputs_is_no_softmax():
+    assert choose_equation("auto", 10, {"loss": "binary_cross_entropy", "weight_decay": "0"})[0] == "general_loss"
+    assert choose_equation("auto", 10, {"loss": "cross_entropy", "weight_decay": "0"})[0] == "multiclass_margin"

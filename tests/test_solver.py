@@ -119,7 +119,7 @@ def test_an_interrupt_is_told_also_where_a_restart_is_not_finite():
 def test_progress_is_reported_now_and_then():
     told: list[tuple[float, float]] = []
     run(Quadratic(), on_progress=lambda share, loss: told.append((share, loss)))
-    assert [share for share, _ in told] == [step / 400 for step in range(0, 400, 20)]
+    assert [share for share, _ in told] == [*(step / 400 for step in range(0, 400, 20)), 1]
     assert told[-1][1] < told[0][1]
 
 

@@ -8,7 +8,7 @@ from result_builder import INCONCLUSIVE, LEAK, NO_LEAK, NO_REFERENCE, build
 from privaudit.errors import ExitCode
 from privaudit.result import BudgetPoint, Instrument, Verdict
 from privaudit.statistics import counts_interval, lower_bound_beyond_chance
-from privaudit.verdict import FindingInput, budget_saturated, decide, exit_code, supported_allowance
+from privaudit.verdict import FindingInput, budget_saturated, decide, exit_code, supported_allowance, verdict_for
 
 PASSED = Instrument(positive_control="passed", negative_control="passed")
 
@@ -153,3 +153,34 @@ def test_saturation() -> None:
     assert budget_saturated(curve(1)) is None
     assert budget_saturated(curve(0, 5, 9, 9, 9, 9)) is True
     assert budget_saturated(curve(0, 1, 2, 3, 4, 5)) is False
+
+
+def test_an_attack_that_searched_nothing_or_ran_out_of_time_is_never_a_pass():
+    result = build(NO_LEAK)
+    assert result.verdict.status == "no_leak_found"
+
+    def status(**changes):
+        attack = result.attack.model_copy(update=changes)
+        return verdict_for(
+            result.evidence,
+            result.preflight,
+            attack,
+            result.instrument,
+            max_leaked=result.verdict.max_leaked,
+            max_readable=result.verdict.max_readable,
+            fail_on="any",
+        ).status
+
+    first, second = result.attack.runs
+    assert status() == "no_leak_found"
+    assert status(reconstructions=0) == "inconclusive"
+    assert status(runs=(first,)) == "inconclusive"
+    for end in ("budget_exhausted", "non_finite"):
+        assert status(runs=(first, second.model_copy(update={"status": end}))) == "inconclusive"
+
+
+def test_a_budget_whose_first_snapshot_came_late_and_found_nothing_is_saturated():
+    point = BudgetPoint(seconds=20.0, reconstructions=10, members_published=0, members_calibrated=0)
+    later = point.model_copy(update={"seconds": 25.0})
+    assert budget_saturated((point, later))
+    assert not budget_saturated((point, later.model_copy(update={"members_calibrated": 1})))

@@ -78,7 +78,10 @@ SCAN_OPTIONS: Mapping[str, Any] = {
         str | None, typer.Option(metavar=_choices(Budget), help="Effort of the attack. Default: standard.")
     ],
     "time_limit_s": Annotated[
-        str | None, typer.Option("--time-limit", metavar="SECONDS", help="Time for the attack, instead of --budget.")
+        str | None,
+        typer.Option(
+            "--time-limit", metavar="SECONDS", help="Stop the attack after that time, whatever --budget plans."
+        ),
     ],
     "restarts": Annotated[str | None, typer.Option(metavar="N", help="Restarts a round. Default: by the budget.")],
     "candidates": Annotated[

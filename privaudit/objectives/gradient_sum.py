@@ -65,7 +65,7 @@ def _layer(weight: Tensor, bias: Tensor | None) -> Layer:
             (root[:, None] * right[:rank]).to(weight).contiguous(),
         )
     bias_norm = math.inf if bias is None else float((bias**2).sum()) or math.inf
-    return Layer(weight, bias, factors, float((weight**2).sum()), bias_norm)
+    return Layer(weight, bias, factors, float((weight**2).sum()) or math.inf, bias_norm)
 
 
 @dataclass(frozen=True)
@@ -151,8 +151,10 @@ class ReluMlpSum:
     def explained(self, run: Pass, signals: list[Tensor]) -> Tensor:
         """(R,) share of all squared weights that the sum explains, at most 1."""
         residuals = self.relative_residuals(run, signals)
-        left = torch.stack([x.squared_norm * weight for x, (weight, _) in zip(self.layers, residuals, strict=True)])
-        return 1 - left.sum(0) / sum(layer.squared_norm for layer in self.layers)
+        left = torch.stack(
+            [float((x.weight**2).sum()) * weight for x, (weight, _) in zip(self.layers, residuals, strict=True)]
+        )
+        return 1 - left.sum(0) / sum(float((layer.weight**2).sum()) for layer in self.layers)
 
     def unit_multiplier(self, points: Tensor, multipliers: Tensor, smoothing: float) -> Tensor:
         """(R, 1, 1) factor that makes the first sum about as large as the weights it is to explain."""

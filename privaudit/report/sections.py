@@ -226,7 +226,7 @@ def coverage(result: AuditResult) -> tuple[CoverageItem, ...]:
     items = [
         CoverageItem(
             f"Attack: {words.plain(run.objective)}",
-            "failed" if run.status in ("diverged", "non_finite") else "done",
+            "failed" if run.status == "non_finite" else "done",
             f"{words.plain(run.status).replace('_', ' ')}; {words.images(run.restarts, 'restart')}, "
             f"{words.images(run.reconstructions, 'reconstruction')}, {words.duration(run.seconds)}",
         )

@@ -74,7 +74,11 @@ def five_sentences(result: AuditResult) -> tuple[str, str, str, str, str]:
 
 def _done(result: AuditResult) -> str:
     attack = result.attack
-    end = "it was interrupted before the end" if attack.interrupted else "it ran to its end"
+    end = "it ran to its end"
+    if any(run.status == "budget_exhausted" for run in attack.runs):
+        end = "its time limit ended it before its planned work was done"
+    if attack.interrupted:
+        end = "it was interrupted before the end"
     return (
         f"An attacker who holds the file {words.file_name(result.model.path)} was imitated with the attack "
         f"{attack_name(result)}, which used {budget(result)} and returned "

@@ -51,7 +51,7 @@ def test_round_trip_under_random_names(widths: list[int], has_bias: list[bool], 
     linear = [module for module in network if isinstance(module, nn.Linear)]
     tensors = {}
     for index, (layer, name) in enumerate(zip(linear, names, strict=False)):
-        stem = f"{index}{name}" if kind == "safetensors" else name
+        stem = f"{index}_{name}" if kind == "safetensors" else name
         tensors[f"{stem}.weight"] = layer.weight.detach()
         if layer.bias is not None:
             tensors[f"{stem}.bias"] = layer.bias.detach()
