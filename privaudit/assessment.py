@@ -85,9 +85,7 @@ def assess(
     )
     listener.stage("attack", f"{', '.join(found.objectives) or 'nothing applies'}")
     is_costly = searches.equation is not None and not isinstance(searches.equation, SpanEquation)
-    span = searches.feature_span
-    in_pixels = span is not None and span.space.decoder is None
-    plan = plan_for(settings.budget, searches.n_images, settings.restarts, settings.time_limit_s, is_costly, in_pixels)
+    plan = plan_for(settings.budget, searches.n_images, settings.restarts, settings.time_limit_s, is_costly)
     outcome = attack(searches, plan, settings.seed, listener, finished, on_finished)
     listener.stage("match", "comparing reconstructions with training images, controls and the placebo")
     evidence, curve, table = _evidence(loaded, searches, outcome, membership, settings)

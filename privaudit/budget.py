@@ -26,7 +26,7 @@ class Plan:
 
 
 _SPAN_FLOOR = 200
-_STARTS_PER_IMAGE = 4
+_STARTS_PER_IMAGE = 8
 _ROUNDS = {"quick": 2, "standard": 4, "thorough": 12}
 _SPAN_SHARE = {"quick": 0.25, "standard": 1.0, "thorough": 4.0}
 
@@ -37,12 +37,11 @@ def plan_for(
     restarts: int | None,
     time_limit_s: float | None,
     is_costly: bool = False,
-    in_pixels: bool = False,
 ) -> Plan:
     """The work for an estimated number of training images.
 
-    Feature-span starts grow with the images there are to find. On 500 images 2,000 starts of 1,000 steps put 75 records
-    above the calibrated threshold, 4,000 of 500 steps 64 (benchmarks/RESULTS.md).
+    Feature-span starts grow with the images there are to find. On 500 images 4,000 starts of 500 steps put more
+    records above both thresholds than 3,000 of 1,000 steps (benchmarks/RESULTS.md).
 
     Args:
         budget: how much is wanted.
@@ -50,8 +49,7 @@ def plan_for(
         restarts: of the equation side by side, or None.
         time_limit_s: or None.
         is_costly: the equation runs on a whole module, at a hundred times the price of a step inside a span.
-        in_pixels: images are searched in pixel space, where a step costs more and fewer suffice.
     """
     starts = max(_SPAN_FLOOR, _STARTS_PER_IMAGE * n_images) * _SPAN_SHARE[budget]
     rounds, side_by_side = (2, 2) if is_costly else (_ROUNDS[budget], 8)
-    return Plan(rounds, restarts or side_by_side, 500, int(starts), 500 if in_pixels else 1000, time_limit_s)
+    return Plan(rounds, restarts or side_by_side, 500, int(starts), 500, time_limit_s)

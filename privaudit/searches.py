@@ -15,7 +15,6 @@ from privaudit.spans import SearchSpace, pixel_space, smooth_span
 
 _CANDIDATES_PER_IMAGE = 1.25  # of the equation: some end as false optima, the true ones need room
 _SPAN_CANDIDATES = 200  # side by side; they do not interact, so this is about memory alone
-_DEEPER_SHARE = 0.9
 _FALLBACK_IMAGES = 100  # where no spectrum says how many there are
 
 
@@ -67,7 +66,5 @@ def _feature_search(
     if isinstance(target.module, ReluMlp) and space.decoder is not None:
         first = target.module.linear_layers()[0]
         point_features = mlp_features(target.module, index, first.weight @ space.decoder.T)
-    # Deeper layers drifted during training: their weakest directions belong to no image (METHOD 3e, 450 of 500).
-    kept = n_images if index == 0 else round(_DEEPER_SHARE * n_images)
-    rank = max(1, min(kept, *site.weight.shape))
+    rank = min(n_images, *site.weight.shape)
     return FeatureSpan(site, rank, space, knowledge, _SPAN_CANDIDATES, point_features)
