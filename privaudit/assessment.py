@@ -16,7 +16,7 @@ from privaudit.evidence import budget_curve, evidence_of
 from privaudit.inspection import preflight_of, survey_of
 from privaudit.loading import Loaded
 from privaudit.matching import MatchTable, match
-from privaudit.membership import MembershipTable, membership_by_span
+from privaudit.membership import MembershipTable, membership_test, rectified_sites
 from privaudit.objectives.interface import AbstractObjective
 from privaudit.objectives.span_equation import SpanEquation
 from privaudit.preflight import Survey
@@ -99,7 +99,8 @@ def _membership(loaded: Loaded, found: Survey, fpr: float) -> MembershipTable | 
     site, cut = found.first or (None, None)
     to_inputs = loaded.preprocessing.to_inputs
     controls = None if loaded.control is None else to_inputs(loaded.control.pixels)
-    return membership_by_span(site, cut, to_inputs(loaded.reference.pixels), controls, fpr)
+    rectified = rectified_sites(loaded.target.module, found.sites)
+    return membership_test(site, cut, rectified, to_inputs(loaded.reference.pixels), controls, fpr)
 
 
 def _evidence(

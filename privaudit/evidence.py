@@ -13,6 +13,7 @@ from privaudit.attack_types import Snapshot
 from privaudit.data import ImageSet
 from privaudit.matching import MatchTable, best_scores
 from privaudit.membership import MembershipTable
+from privaudit.membership import OperatingPoint as MeasuredPoint
 from privaudit.result import (
     BudgetPoint,
     CalibratedThreshold,
@@ -20,6 +21,8 @@ from privaudit.result import (
     Evidence,
     EvidenceRecord,
     Membership,
+    MembershipPart,
+    OperatingPoint,
     PublishedThreshold,
 )
 from privaudit.ssim import FROZEN, PUBLISHED_THRESHOLD
@@ -106,7 +109,16 @@ def membership_of(table: MembershipTable) -> Membership:
         interval_high=table.interval_high,
         p_value=table.p_value,
         auc=table.auc,
+        parts=tuple(
+            MembershipPart(name=part.name, auc=part.auc, operating_points=_points(part.operating_points))
+            for part in table.parts
+        ),
+        operating_points=_points(table.operating_points),
     )
+
+
+def _points(points: tuple[MeasuredPoint, ...]) -> tuple[OperatingPoint, ...]:
+    return tuple(OperatingPoint(**vars(point)) for point in points)
 
 
 def evidence_of(

@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict
 from privaudit.config import ScanSettings
 from privaudit.evidence import membership_of
 from privaudit.loading import Loaded, load, on_device
-from privaudit.membership import membership_by_span
+from privaudit.membership import membership_test, rectified_sites
 from privaudit.preflight import Survey, explained_by, survey
 from privaudit.progress import ProgressListener
 from privaudit.result import Layer, Membership, Preflight, SpectrumCut
@@ -50,7 +50,8 @@ def inspect_model(settings: ScanSettings, listener: ProgressListener) -> Inspect
         preprocess = on_device(loaded.preprocessing, loaded.device).to_inputs
         controls = None if loaded.control is None else preprocess(loaded.control.pixels.to(loaded.device))
         members = preprocess(loaded.reference.pixels.to(loaded.device))
-        membership = membership_of(membership_by_span(site, cut, members, controls, settings.fpr))
+        rectified = rectified_sites(loaded.target.module, found.sites)
+        membership = membership_of(membership_test(site, cut, rectified, members, controls, settings.fpr))
     target = loaded.target
     return Inspection(
         path=str(settings.model),

@@ -161,10 +161,29 @@ class CalibratedThreshold(_Record):
     reason: str
 
 
-class Membership(_Record):
-    """Membership readable from the weights: the share of an image outside the span of the first layer's features.
+class OperatingPoint(_Record):
+    """Members found at one rate, with Clopper–Pearson 95 % bounds in records; None, and why, where controls are few."""
 
-    `threshold` is on that share (members lie below it); scores are distances, lower is more member-like.
+    fpr: float
+    members_found: int | None
+    tpr: float | None
+    interval_low: float | None
+    interval_high: float | None
+    reason: str
+
+
+class MembershipPart(_Record):
+    """One statistic of the membership test by itself."""
+
+    name: str
+    auc: float | None
+    operating_points: tuple[OperatingPoint, ...]
+
+
+class Membership(_Record):
+    """Membership readable from the weights: row spaces and kinks, combined on a scale that controls set.
+
+    `threshold` is on the distance, in (0, 1]: members lie below it. The last two fields were added later.
     """
 
     method: str
@@ -178,6 +197,8 @@ class Membership(_Record):
     interval_high: float
     p_value: float | None
     auc: float | None
+    parts: tuple[MembershipPart, ...] = ()
+    operating_points: tuple[OperatingPoint, ...] = ()
 
 
 class EvidenceRecord(_Record):

@@ -130,6 +130,14 @@ def _marchenko_pastur_quantile(n_rows: int, n_columns: int, share: float) -> flo
     return float(np.interp(share * cumulative[-1], cumulative, s))
 
 
+def noise_deviation(singular: np.ndarray, n_rows: int, n_columns: int) -> float:
+    """Standard deviation of the noise in a matrix of these singular values, from their smallest quarter.
+
+    Too large where more than three quarters of all directions are signal.
+    """
+    return float(np.quantile(singular, 0.25) / _marchenko_pastur_quantile(n_rows, n_columns, 0.25))
+
+
 def _noise_edge(singular: np.ndarray, n_rows: int, n_columns: int) -> float:
     """Largest singular value of the noise that explains the bulk of `singular`; signals are left out in turn."""
     rank, quantile, edge = (

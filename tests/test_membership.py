@@ -5,7 +5,9 @@ import pytest
 import torch
 from torch import nn
 
-from privaudit.membership import applicability, membership_by_span, span_distance
+from privaudit.membership import membership_test
+from privaudit.membership.parts import span_distance
+from privaudit.membership.table import applicability
 from privaudit.spans import Cut, LinearSite, cut_spectrum
 
 D, WIDTH, N = 40, 60, 12
@@ -31,12 +33,12 @@ def test_every_member_of_a_planted_span_is_found_and_no_control():
     members, site = planted()
     cut = cut_spectrum(site.weight)
     assert cut.rank == N and cut.has_cliff
-    found = membership_by_span(site, cut, members, images(150, 7), 0.01)
+    found = membership_test(site, cut, (), members, images(150, 7), 0.01)
     assert found.applicable and found.fpr == pytest.approx(1 / 151)
     assert (found.members_found, found.controls_found) == (N, 0)
     assert found.auc == 1 and found.p_value < 1e-10
     assert 5 < found.interval_low < N and found.interval_high == N
-    assert found.member_distance.max() < 0.01 < 0.5 < found.control_distance.min() <= 1
+    assert 0 < found.member_distance.max() < 1e-6 < found.control_distance.min() <= 1
     assert found.threshold == found.control_distance.min()
 
 
@@ -67,7 +69,7 @@ def test_exchangeable_images_raise_no_alarm_more_often_than_stated():
         _, site = planted(seed=3 * seed)
         cut = cut_spectrum(site.weight)
         pool = images(120, 100_000 + seed)
-        found = membership_by_span(site, cut, pool[:20], pool[20:], 0.01)
+        found = membership_test(site, cut, (), pool[:20], pool[20:], 0.01)
         alarms += int(found.p_value <= 0.05)
         passed += found.members_found
         assert found.controls_found == 0
@@ -78,17 +80,17 @@ def test_exchangeable_images_raise_no_alarm_more_often_than_stated():
 def test_too_few_controls_give_distances_and_no_threshold():
     members, site = planted()
     cut = cut_spectrum(site.weight)
-    few = membership_by_span(site, cut, members, images(98, 7), 0.01)
+    few = membership_test(site, cut, (), members, images(98, 7), 0.01)
     assert few.threshold is None and few.members_found == 0 and few.p_value is None
     assert "98 controls" in few.reason and few.auc == 1
-    assert membership_by_span(site, cut, members, images(99, 7), 0.01).threshold is not None
-    without = membership_by_span(site, cut, members, None, 0.01)
+    assert membership_test(site, cut, (), members, images(99, 7), 0.01).threshold is not None
+    without = membership_test(site, cut, (), members, None, 0.01)
     assert without.threshold is None and len(without.member_distance) == N and without.control_distance is None
 
 
 def test_where_it_does_not_apply_it_says_why():
     noise = site_of(torch.randn(WIDTH, D, generator=torch.Generator().manual_seed(0)))
-    untrained = membership_by_span(noise, cut_spectrum(noise.weight), images(5, 0), images(150, 1), 0.01)
+    untrained = membership_test(noise, cut_spectrum(noise.weight), (), images(5, 0), images(150, 1), 0.01)
     assert not untrained.applicable and untrained.member_distance is None and untrained.threshold is None
     assert "first" in untrained.reason and "random" in untrained.reason
     assert "no linear layer" in applicability(None, None)
@@ -102,6 +104,6 @@ def test_where_it_does_not_apply_it_says_why():
 def test_an_image_without_features_is_never_a_member():
     members, site = planted()
     members[3] = 0  # one reference image minus its own mean is nothing at all
-    found = membership_by_span(site, cut_spectrum(site.weight), members, images(150, 7), 0.01)
-    assert found.member_distance[3] == 1
+    found = membership_test(site, cut_spectrum(site.weight), (), members, images(150, 7), 0.01)
+    assert found.member_distance[3] > 0.5
     assert found.members_found == N - 1
