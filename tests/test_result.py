@@ -1,5 +1,6 @@
 """`result.json`: round trip, refusals with one clear line, whole-or-nothing writing."""
 
+import hashlib
 import json
 import os
 import stat
@@ -111,3 +112,15 @@ def test_unwritable_directory_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match="choose another --out"):
         write_private(tmp_path / "file" / "result.json", b"")
+
+
+def test_a_result_from_before_the_membership_tests_parts_still_loads(tmp_path: Path) -> None:
+    document = json.loads(to_json(build()))
+    for name in ("parts", "operating_points"):
+        del document["evidence"]["membership"][name]
+    body = {key: value for key, value in document.items() if key != "self_sha256"}
+    text = json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    document["self_sha256"] = hashlib.sha256(text.encode()).hexdigest()
+    path = tmp_path / "result.json"
+    path.write_text(json.dumps(document), encoding="utf-8")
+    assert read_result(path).evidence.membership.parts == ()

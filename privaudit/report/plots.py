@@ -90,15 +90,15 @@ def distance_chart(evidence: Evidence) -> Chart:
     edges = np.geomspace(low / 1.2, high, N_BINS + 1)
     groups = [(name, np.clip(values, edges[0], edges[-1]), colour) for name, values, colour in groups]
     lines = [] if membership.threshold is None else [(membership.threshold, "threshold", "-")]
-    svg = histograms("distance", groups, edges, lines, "share of the image outside the span (log axis)", is_log=True)
+    svg = histograms("distance", groups, edges, lines, "membership distance (log axis)", is_log=True)
     threshold = (
         "No threshold." if membership.threshold is None else f"Threshold: {words.number(membership.threshold, 4)}."
     )
     return Chart(
         "distance",
         DISTANCE_TITLE,
-        "How much of an image the weights cannot account for. Images to the left of the threshold are recognised as "
-        "training images, without rebuilding anything.",
+        "How unlike a training image the weights make an image look. Those to the left of the threshold are recognised "
+        "as training images, without rebuilding anything.",
         f"Histograms of the membership distance. {medians(groups, 4)} {threshold}",
         svg,
         ("distance", *(g[0] for g in groups)),

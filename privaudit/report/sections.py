@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from privaudit.report import words
+from privaudit.report.membership import PartTable, part_table
 from privaudit.result import AuditResult, Evidence, Finding
 
 State = Literal["done", "failed", "not_run", "not_applicable"]
@@ -54,6 +55,7 @@ class FindingCard:
     reason: str
     figures: tuple[KeyFigure, ...]
     details: tuple[tuple[str, str], ...]
+    parts: PartTable | None = None
 
     @property
     def is_counted(self) -> bool:
@@ -115,6 +117,7 @@ def _card(result: AuditResult, finding: Finding) -> FindingCard:
         reason=words.plain(finding.reason, 1000),
         figures=figures,
         details=details,
+        parts=part_table(evidence.membership) if evidence is not None and finding.name == "membership" else None,
     )
 
 
