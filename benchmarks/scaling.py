@@ -21,12 +21,12 @@ BASE = Size()
 SWEEPS = {
     "n": (25, 50, 100, 200, 400, 800),
     "side": (8, 16, 32, 64, 96),
-    "width": (250, 500, 1000, 2000, 4000),
+    "width": (250, 500, 1000, 2000),
     "outputs": (1, 10, 100, 1000),
     "restarts": (1, 2, 4, 8, 16),
 }
 LABELS = {"n": "n", "side": "d", "width": "width", "outputs": "outputs K", "restarts": "restarts R"}
-SHORTEST_S = 0.15  # of a measurement
+SHORTEST_S = 0.2  # of a measurement
 
 
 def wait() -> None:

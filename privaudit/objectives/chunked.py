@@ -14,8 +14,8 @@ from torch import Tensor
 from privaudit.objectives.gradient_sum import Pass, RelativeResiduals, ReluMlpSum
 from privaudit.objectives.interface import Variables
 
-MEMORY_LIMIT = 128 * 2**20  # bytes of activations and their gradients; larger chunks are not faster (docs/performance)
-_COPIES = 5  # of every layer's inputs and outputs alive at once: pre-activation, gate, back-signal, their gradients
+MEMORY_LIMIT = 512 * 2**20  # bytes of the graph of a step: 1,000 images of 3×32×32 over all pixels in one piece
+_COPIES = 9  # of every layer's inputs and outputs alive at the peak of a step, measured (benchmarks/memory_curve.py)
 
 Run = Callable[[Variables], tuple[Pass, list[Tensor]]]
 """From the variables of some candidates to their forward pass and back-signals."""
