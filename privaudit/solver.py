@@ -101,7 +101,7 @@ def minimise(
     loss, done, stopped = torch.full((n_restarts,), math.inf), 0, Status.FINISHED
     try:
         for step in range(settings.n_steps):
-            loss = _step(objective, variables, adam, settings, step).detach()
+            loss = _step(objective, variables, adam, settings, step)
             done = step + 1
             if step % _REPORT_EVERY == 0 and on_progress is not None:
                 on_progress(step / settings.n_steps, float(loss.mean()))
@@ -134,8 +134,7 @@ def _step(
         objective.project(variables, share_done)
     for group in adam.param_groups:
         group["lr"] = group["full"] * settings.rate(step)
-    loss = objective.loss(variables, step, share_done)
     adam.zero_grad(set_to_none=True)
-    loss.sum().backward()  # type: ignore[no-untyped-call]
+    loss = objective.backward(variables, step, share_done)
     adam.step()
     return loss

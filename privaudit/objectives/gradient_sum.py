@@ -22,6 +22,10 @@ from privaudit.spans import SearchSpace
 _LOW_RANK_TAIL = 3e-6  # squared share of a layer that its low-rank form may drop; the equation itself holds to 1e-3
 
 
+RelativeResiduals = list[tuple[Tensor, Tensor | None]]
+"""Per layer (R,) squared residuals of weight and bias, each relative to its squared norm; None: no bias."""
+
+
 @dataclass(frozen=True)
 class Layer:
     """One linear layer as the step uses it.
@@ -52,10 +56,10 @@ class Layer:
         return (signal @ self.factors[0]) @ self.factors[1]
 
 
-def _layer(weight: Tensor, bias: Tensor | None) -> Layer:
+def _layer(weight: Tensor, bias: Tensor | None, max_tail: float) -> Layer:
     left, singular, right = torch.linalg.svd(weight.double(), full_matrices=False)
     tail = (singular**2).flip(0).cumsum(0).flip(0) / (singular**2).sum()
-    rank = int((tail > _LOW_RANK_TAIL).sum())
+    rank = int((tail > max_tail).sum())
     n_out, n_in = weight.shape
     factors = None
     if rank * (n_out + n_in) < 0.8 * n_out * n_in:
@@ -84,26 +88,35 @@ class ReluMlpSum:
         importance: weight of each layer's relative residual in the loss. At a stationary point of a homogeneous network
             every layer's explained energy is the same, so a layer can be explained at most to `min ‖W‖² / ‖W_l‖²`; one
             that kept a large random initialisation gets that small weight.
+        bias_importance: of a bias's relative residual, times its layer's importance (METHOD 3).
     """
 
-    def __init__(self, network: ReluMlp, space: SearchSpace, dtype: torch.dtype, bias_importance: float = 0.1) -> None:
+    def __init__(
+        self,
+        network: ReluMlp,
+        space: SearchSpace,
+        dtype: torch.dtype,
+        bias_importance: float = 0.1,
+        tail: float = _LOW_RANK_TAIL,
+    ) -> None:
         """Prepare the layers.
 
         Args:
             network: its first layer sees the flattened inputs.
             space: search space over those inputs.
             dtype: arithmetic, float32 or float64.
-            bias_importance: of a bias's relative residual, times its layer's importance (METHOD 3).
+            bias_importance: see above.
+            tail: squared share of a layer that its thin factors may drop; 0 keeps every layer whole.
         """
         self.layers: list[Layer] = []
         for index, module in enumerate(network.linear_layers()):
             weight, bias = module.weight.detach().to(dtype), module.bias
             if index == 0 and space.decoder is not None:
                 weight = weight @ space.decoder.to(weight).T
-            self.layers.append(_layer(weight, None if bias is None else bias.detach().to(dtype)))
+            self.layers.append(_layer(weight, None if bias is None else bias.detach().to(dtype), tail))
         smallest = min(layer.squared_norm for layer in self.layers)
         self.importance = [smallest / layer.squared_norm for layer in self.layers]
-        self._bias_importance = bias_importance
+        self.bias_importance = bias_importance
 
     def forward(self, points: Tensor) -> Pass:
         """(R, m, rank) points of the span, in input units."""
@@ -122,9 +135,9 @@ class ReluMlpSum:
             signals.append(layer.backward(signals[-1]) * torch.sigmoid(smoothing * pre))
         return signals[::-1]
 
-    def relative_residuals(self, run: Pass, signals: list[Tensor]) -> list[tuple[Tensor, Tensor | None]]:
+    def relative_residuals(self, run: Pass, signals: list[Tensor]) -> RelativeResiduals:
         """Per layer `(weight, bias)`: (R,) squared residual relative to the layer's squared norm."""
-        out: list[tuple[Tensor, Tensor | None]] = []
+        out: RelativeResiduals = []
         for layer, hidden, pre, signal in zip(self.layers, run.hidden, run.pre, signals, strict=True):
             n_out, n_in = layer.weight.shape
             if hidden.shape[-2] * (n_out + n_in) < n_out * n_in:
@@ -141,16 +154,23 @@ class ReluMlpSum:
 
     def loss(self, run: Pass, signals: list[Tensor]) -> Tensor:
         """(R,) weighted sum of relative residuals."""
-        total = torch.zeros(run.pre[0].shape[0], dtype=run.pre[0].dtype, device=run.pre[0].device)
-        for importance, (weight, bias) in zip(self.importance, self.relative_residuals(run, signals), strict=True):
+        return self.weighted(self.relative_residuals(run, signals))
+
+    def weighted(self, residuals: RelativeResiduals) -> Tensor:
+        """(R,) from the relative residuals of every layer."""
+        total = torch.zeros_like(residuals[0][0])
+        for importance, (weight, bias) in zip(self.importance, residuals, strict=True):
             total = total + importance * weight
             if bias is not None:
-                total = total + importance * self._bias_importance * bias
+                total = total + importance * self.bias_importance * bias
         return total
 
     def explained(self, run: Pass, signals: list[Tensor]) -> Tensor:
         """(R,) share of all squared weights that the sum explains, at most 1."""
-        residuals = self.relative_residuals(run, signals)
+        return self.explained_share(self.relative_residuals(run, signals))
+
+    def explained_share(self, residuals: RelativeResiduals) -> Tensor:
+        """(R,) from the relative residuals of every layer."""
         left = torch.stack(
             [float((x.weight**2).sum()) * weight for x, (weight, _) in zip(self.layers, residuals, strict=True)]
         )

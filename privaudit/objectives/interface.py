@@ -49,6 +49,15 @@ class AbstractObjective(ABC):
     def loss(self, variables: Variables, step: int, share_done: float) -> Tensor:
         """(R,) losses, differentiable; `share_done` in [0, 1] drives what is brought in late."""
 
+    def backward(self, variables: Variables, step: int, share_done: float) -> Tensor:
+        """Add the gradient of the summed losses to `grad` of the variables that want one; (R,) losses, detached.
+
+        An objective whose graph over all candidates would not fit into memory does it in parts.
+        """
+        loss = self.loss(variables, step, share_done)
+        loss.sum().backward()  # type: ignore[no-untyped-call]
+        return loss.detach()
+
     @abstractmethod
     def inputs(self, variables: Variables) -> Tensor:
         """(R, m, C, H, W) candidate images as network inputs."""
