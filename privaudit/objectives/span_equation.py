@@ -81,27 +81,28 @@ class SpanEquation(AbstractSearchEquation):
         run = self._sum.forward(self._points(variables["coordinates"]))
         return run, self._sum.back_signals(run, coefficients, _SMOOTHING)
 
-    def _run(self, variables: Variables) -> tuple[Pass, list[Tensor]]:
-        run = self._sum.forward(self._points(variables["coordinates"]))
+    def _run(self, variables: Variables, points: Tensor | None = None) -> tuple[Pass, list[Tensor]]:
+        run = self._sum.forward(self._points(variables["coordinates"]) if points is None else points)
         coefficients = self._multipliers.coefficients(variables, run.pre[-1]) * variables["unit"]
         return run, self._sum.back_signals(run, coefficients, _SMOOTHING)
 
-    def _prior(self, coordinates: Tensor, step: int) -> Tensor:
-        """(R, n) penalties of (R, n, rank)."""
+    def _prior(self, points: Tensor, step: int) -> Tensor:
+        """(R, n) penalties of (R, n, rank) points."""
         if self._span_prior is None:
-            return self._pixel_prior.per_image(self._exact_space.inputs(coordinates))
-        return self._span_prior.per_image(self._points(coordinates), step)
+            return self._pixel_prior.per_image(points.reshape(*points.shape[:-1], *self.space.shape))
+        return self._span_prior.per_image(points, step)
 
     def loss(self, variables: Variables, step: int, share_done: float) -> Tensor:
         """(R,) weighted relative residuals plus the prior."""
-        return self._sum.loss(*self._run(variables)) + self._prior(variables["coordinates"], step).mean(-1)
+        points = self._points(variables["coordinates"])
+        return self._sum.loss(*self._run(variables, points)) + self._prior(points, step).mean(-1)
 
     def backward(self, variables: Variables, step: int, share_done: float) -> Tensor:
         """As the interface has it; in chunks where the graph of all candidates would pass the memory limit."""
         size = self._chunk(variables["coordinates"])
         if size is None:
             return super().backward(variables, step, share_done)
-        return chunked.backward(self._sum, self._run, lambda c: self._prior(c, step), variables, size)
+        return chunked.backward(self._sum, self._run, lambda c: self._prior(self._points(c), step), variables, size)
 
     def residual(self, variables: Variables) -> tuple[Tensor, Tensor]:
         """(R,) loss without the prior, and (R,) share of the squared weights explained."""
