@@ -80,6 +80,22 @@ class Pass:
     pre: list[Tensor]
 
 
+def squared_residual(weight: Tensor, squared_norm: float, hidden: Tensor, product: Tensor, signal: Tensor) -> Tensor:
+    """(R,) `‖W − BᵀH‖²`, by Gram matrices where that is cheaper than a matrix of the layer's size.
+
+    Args:
+        weight: W, (n_out, n_in); `squared_norm` its own.
+        hidden: H, (R, m, n_in); `product`: `H Wᵀ`, (R, m, n_out).
+        signal: B, (R, m, n_out).
+    """
+    n_out, n_in = weight.shape
+    if hidden.shape[-2] * (n_out + n_in) < n_out * n_in:
+        gram = (signal @ signal.mT) * (hidden @ hidden.mT)
+        squared: Tensor = squared_norm - 2 * (signal * product).sum((-1, -2)) + gram.sum((-1, -2))
+        return squared
+    return ((weight - signal.mT @ hidden) ** 2).sum((-1, -2))
+
+
 class ReluMlpSum:
     """The equation `θ = Σ c_ik ∇Φ_k(x_i)` for a ReLU MLP.
 
@@ -137,20 +153,23 @@ class ReluMlpSum:
 
     def relative_residuals(self, run: Pass, signals: list[Tensor]) -> RelativeResiduals:
         """Per layer `(weight, bias)`: (R,) squared residual relative to the layer's squared norm."""
-        out: RelativeResiduals = []
-        for layer, hidden, pre, signal in zip(self.layers, run.hidden, run.pre, signals, strict=True):
-            n_out, n_in = layer.weight.shape
-            if hidden.shape[-2] * (n_out + n_in) < n_out * n_in:
-                product = pre if layer.bias is None else pre - layer.bias
-                gram = (signal @ signal.mT) * (hidden @ hidden.mT)
-                squared = layer.squared_norm - 2 * (signal * product).sum((-1, -2)) + gram.sum((-1, -2))
-            else:
-                squared = ((layer.weight - signal.mT @ hidden) ** 2).sum((-1, -2))
-            bias = None
-            if layer.bias is not None:
-                bias = ((layer.bias - signal.sum(-2)) ** 2).sum(-1) / layer.bias_squared_norm
-            out.append((squared / layer.squared_norm, bias))
-        return out
+        indices = range(len(self.layers))
+        return [(self.weight_residual(i, run, signals), self.bias_residual(i, signals)) for i in indices]
+
+    def weight_residual(self, index: int, run: Pass, signals: list[Tensor]) -> Tensor:
+        """(R,) of one layer's weight, relative."""
+        layer, pre = self.layers[index], run.pre[index]
+        product = pre if layer.bias is None else pre - layer.bias
+        squared = squared_residual(layer.weight, layer.squared_norm, run.hidden[index], product, signals[index])
+        return squared / layer.squared_norm
+
+    def bias_residual(self, index: int, signals: list[Tensor]) -> Tensor | None:
+        """(R,) of one layer's bias, relative; None where it has none."""
+        layer = self.layers[index]
+        if layer.bias is None:
+            return None
+        residual: Tensor = ((layer.bias - signals[index].sum(-2)) ** 2).sum(-1) / layer.bias_squared_norm
+        return residual
 
     def loss(self, run: Pass, signals: list[Tensor]) -> Tensor:
         """(R,) weighted sum of relative residuals."""
