@@ -85,7 +85,14 @@ def assess(
     )
     listener.stage("attack", f"{', '.join(found.objectives) or 'nothing applies'}")
     is_costly = searches.equation is not None and not isinstance(searches.equation, SpanEquation)
-    plan = plan_for(settings.budget, searches.n_images, settings.restarts, settings.time_limit_s, is_costly)
+    plan = plan_for(
+        settings.budget,
+        searches.n_images,
+        settings.restarts,
+        settings.time_limit_s,
+        is_costly,
+        searches.tied is not None,
+    )
     outcome = attack(searches, plan, settings.seed, listener, finished, on_finished)
     listener.stage("match", "comparing reconstructions with training images, controls and the placebo")
     evidence, curve, table = _evidence(loaded, searches, outcome, membership, settings)
@@ -132,7 +139,9 @@ class _Placebo:
 
     def __init__(self, searches: Searches, found: Reconstructions) -> None:
         by_name: dict[str, AbstractObjective] = {
-            search.name: search for search in (searches.equation, searches.feature_span) if search is not None
+            search.name: search
+            for search in (searches.equation, searches.tied, searches.feature_span)
+            if search is not None
         }
         counts = torch.bincount(found.objective, minlength=len(found.objectives)).tolist()
         self._parts = [(by_name[name], count) for name, count in zip(found.objectives, counts, strict=True)]

@@ -7,6 +7,7 @@ from torch import Tensor
 from privaudit.objectives.equation import AbstractEquation
 from privaudit.objectives.feature_span import FeatureSpan
 from privaudit.objectives.interface import AttackerKnowledge
+from privaudit.objectives.tied_equation import TiedEquation
 from privaudit.reconstructions import Reconstructions
 
 
@@ -20,6 +21,7 @@ class Searches:
         n_images: estimated number of training images.
         n_outputs: K.
         knowledge: to turn inputs into pixels.
+        tied: the equation with multipliers tied to the loss, or None where loss or weight decay are not known.
     """
 
     equation: AbstractEquation | None
@@ -27,6 +29,7 @@ class Searches:
     n_images: int
     n_outputs: int
     knowledge: AttackerKnowledge
+    tied: TiedEquation | None = None
 
 
 @dataclass(frozen=True)

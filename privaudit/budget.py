@@ -15,6 +15,9 @@ class Plan:
         span_starts: candidates of the feature span.
         span_steps: of each.
         time_limit_s: stop there whatever is planned; None: no limit.
+        refined_restarts: best restarts of the last round that are refined with multipliers tied to the loss.
+        refined_stages: after each of which they exchange what they agree on.
+        refined_steps: of each in every stage.
     """
 
     rounds: int
@@ -23,11 +26,16 @@ class Plan:
     span_starts: int
     span_steps: int
     time_limit_s: float | None
+    refined_restarts: int = 4
+    refined_stages: int = 3
+    refined_steps: int = 1000
 
 
 _SPAN_FLOOR = 200
 _STARTS_PER_IMAGE = 8
 _ROUNDS = {"quick": 2, "standard": 4, "thorough": 12}
+_ROUNDS_BEFORE_REFINEMENT = {"quick": 2, "standard": 3, "thorough": 6}
+_REFINED = {"quick": (2, 1, 1000), "standard": (4, 3, 1000), "thorough": (8, 6, 1500)}  # restarts, stages, steps
 _SPAN_SHARE = {"quick": 0.25, "standard": 1.0, "thorough": 4.0}
 
 
@@ -37,6 +45,7 @@ def plan_for(
     restarts: int | None,
     time_limit_s: float | None,
     is_costly: bool = False,
+    is_refined: bool = False,
 ) -> Plan:
     """The work for an estimated number of training images.
 
@@ -49,7 +58,9 @@ def plan_for(
         restarts: of the equation side by side, or None.
         time_limit_s: or None.
         is_costly: the equation runs on a whole module, at a hundred times the price of a step inside a span.
+        is_refined: the equation's best restarts will be refined, so that fewer rounds do.
     """
     starts = max(_SPAN_FLOOR, _STARTS_PER_IMAGE * n_images) * _SPAN_SHARE[budget]
-    rounds, side_by_side = (2, 2) if is_costly else (_ROUNDS[budget], 8)
-    return Plan(rounds, restarts or side_by_side, 500, int(starts), 500, time_limit_s)
+    n_rounds = (_ROUNDS_BEFORE_REFINEMENT if is_refined else _ROUNDS)[budget]
+    rounds, side_by_side = (2, 2) if is_costly else (n_rounds, 8)
+    return Plan(rounds, restarts or side_by_side, 500, int(starts), 500, time_limit_s, *_REFINED[budget])

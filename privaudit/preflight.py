@@ -6,6 +6,7 @@ layer that the reference explains, which no later stage of the attack receives.
 """
 
 import copy
+import math
 from dataclasses import dataclass
 
 import torch
@@ -20,7 +21,22 @@ from privaudit.spans import Cut, LinearSite, cut_spectrum, linear_sites
 _CUT_LIMIT = 64_000_000  # entries of a weight above which a spectrum takes minutes here
 _UNSHARP_ALLOWANCE = 1.25  # without a cliff, directions just below the noise edge still carry images (METHOD 3a, bce)
 _LOGISTIC = ("logistic", "bce", "binary cross", "binary_cross")
+_SQUARED = ("mse", "squared", "mean square")
+_TIED_REASON = "Its multipliers are tied to the {loss} loss and the weight decay of {decay:g} that the metadata name."
 _CROSS_ENTROPY = ("cross_entropy", "cross-entropy", "cross entropy", "nll")
+
+
+@dataclass(frozen=True)
+class Stationarity:
+    """What the metadata say about the point at which training stopped.
+
+    Attributes:
+        loss: key of `privaudit.objectives.loss_ties.LOSS_TIES`, a mean over the training images.
+        weight_decay: λ of `λ/2 ‖θ‖²`, above 0.
+    """
+
+    loss: str
+    weight_decay: float
 
 
 @dataclass(frozen=True)
@@ -31,6 +47,7 @@ class Survey:
         sites: linear layers in the order of the forward pass.
         cuts: their spectra; None where a layer is too large.
         equation: key of the multiplier equations that fits, and `equation_reason` why.
+        stationarity: of training, or None where the metadata do not say enough to tie multipliers to the loss.
         n_images: estimated number of training images; `n_images_is_sharp` when a cliff gives it.
         search_rank: directions of the first layer to search in.
         homogeneity_error: relative deviation from `Φ(x; cθ) = c^L Φ(x; θ)`.
@@ -41,6 +58,7 @@ class Survey:
     cuts: tuple[Cut | None, ...]
     equation: str
     equation_reason: str
+    stationarity: Stationarity | None
     n_images: int | None
     n_images_is_sharp: bool
     search_rank: int
@@ -87,12 +105,15 @@ def survey(target: AttackTarget, metadata: dict[str, str], task: str) -> Survey:
     can_equation = can_equation or can_module
     homogeneity = homogeneity_error(target)
     equation_reason = _equation_reason(can_equation and not can_module, can_module, why_not)
+    known = stationarity_of(metadata, target.n_outputs) if is_sharp and can_equation and not can_module else None
+    tied = () if known is None else (_TIED_REASON.format(loss=known.loss.replace("_", " "), decay=known.weight_decay),)
     reasons = (
         *_signal_reasons(sites, first),
+        *tied,
         *_search_reasons(has_signal or is_module_case, equation_reason, can_features, homogeneity),
     )
     return Survey(
-        sites, cuts, equation, why, n_images, is_sharp, rank, homogeneity, can_equation, can_features, reasons
+        sites, cuts, equation, why, known, n_images, is_sharp, rank, homogeneity, can_equation, can_features, reasons
     )
 
 
@@ -144,6 +165,28 @@ def choose_equation(task: str, n_outputs: int, metadata: dict[str, str]) -> tupl
     known = f"{n_outputs} output{'s' if n_outputs > 1 else ''}, loss {loss or 'unknown'}, weight decay"
     decay = metadata.get("weight_decay", "unknown")
     return "general_loss", f"{known} {decay}: free multipliers cover any loss with weight decay."
+
+
+def stationarity_of(metadata: dict[str, str], n_outputs: int) -> Stationarity | None:
+    """Loss and weight decay from the metadata; None where one is missing, zero, or not of a kind that is known.
+
+    Squared and logistic losses are tied for one output with labels ±1 only.
+    """
+    loss = metadata.get("loss", "").lower()
+    try:
+        decay = float(metadata.get("weight_decay", "nan"))
+    except ValueError:
+        return None
+    if not (0 < decay < math.inf) or "sum" in loss:
+        return None
+    if n_outputs > 1:
+        is_softmax = _names(loss, _CROSS_ENTROPY) and not _names(loss, _LOGISTIC)
+        return Stationarity("cross_entropy", decay) if is_softmax else None
+    if _names(loss, _LOGISTIC):
+        return Stationarity("logistic", decay)
+    if _names(loss, _SQUARED) and "-1" in loss:
+        return Stationarity("squared", decay)
+    return None
 
 
 def _names(loss: str, words: tuple[str, ...]) -> bool:

@@ -1,5 +1,7 @@
 """From a surveyed network to what is searched, with one fixed set of settings. Must not know training images."""
 
+import math
+
 import torch
 
 from privaudit.adapters.interface import AttackTarget
@@ -8,12 +10,15 @@ from privaudit.networks import ReluMlp, mlp_features
 from privaudit.objectives.equation import AbstractEquation
 from privaudit.objectives.feature_span import FeatureSpan
 from privaudit.objectives.interface import AttackerKnowledge
+from privaudit.objectives.loss_ties import LOSS_TIES
 from privaudit.objectives.module_equation import ModuleEquation
 from privaudit.objectives.span_equation import SpanEquation
+from privaudit.objectives.tied_equation import TiedEquation
 from privaudit.preflight import Survey, feature_index
 from privaudit.spans import SearchSpace, pixel_space, smooth_span
 
 _CANDIDATES_PER_IMAGE = 1.25  # of the equation: some end as false optima, the true ones need room
+_TIED_CANDIDATES_PER_IMAGE = 1.2  # there false optima are few, but each needs a place beside the true ones
 _SPAN_CANDIDATES = 200  # side by side; they do not interact, so this is about memory alone
 _FALLBACK_IMAGES = 100  # where no spectrum says how many there are
 
@@ -39,15 +44,34 @@ def build_searches(
     n_images = found.n_images or _FALLBACK_IMAGES
     space = _space(target, found, knowledge, device)
     equation: AbstractEquation | None = None
+    tied: TiedEquation | None = None
     if found.can_solve_equation:
         m = n_candidates or round(_CANDIDATES_PER_IMAGE * n_images)
         name, module = found.equation, target.module
         if isinstance(module, ReluMlp):
             equation = SpanEquation(name, module, space, knowledge, m, dtype)
+            tied = _tied(target, found, space, knowledge, n_candidates, dtype)
         else:
             equation = ModuleEquation(name, module, target.n_outputs, space, knowledge, m, dtype)
     features = _feature_search(target, found, space, knowledge, n_images) if found.can_search_features else None
-    return Searches(equation, features, n_images, target.n_outputs, knowledge)
+    return Searches(equation, features, n_images, target.n_outputs, knowledge, tied)
+
+
+def _tied(
+    target: AttackTarget,
+    found: Survey,
+    space: SearchSpace,
+    knowledge: AttackerKnowledge,
+    n_candidates: int | None,
+    dtype: torch.dtype,
+) -> TiedEquation | None:
+    """The equation with multipliers tied to the loss, where loss, weight decay and the number of images are known."""
+    stationarity = found.stationarity
+    if stationarity is None or found.n_images is None or not isinstance(target.module, ReluMlp):
+        return None
+    m = n_candidates or round(_TIED_CANDIDATES_PER_IMAGE * found.n_images)
+    log_scale = -math.log(found.n_images * stationarity.weight_decay)
+    return TiedEquation(target.module, space, knowledge, LOSS_TIES[stationarity.loss], log_scale, m, dtype)
 
 
 def _space(target: AttackTarget, found: Survey, knowledge: AttackerKnowledge, device: torch.device) -> SearchSpace:

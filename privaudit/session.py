@@ -11,7 +11,7 @@ from torch import Tensor
 from privaudit.attack_types import RunSummary, Searches, Snapshot
 from privaudit.budget import Plan
 from privaudit.objectives.equation import AbstractEquation
-from privaudit.objectives.interface import AbstractObjective
+from privaudit.objectives.interface import AbstractObjective, Variables
 from privaudit.progress import ProgressListener, TrialProgress
 from privaudit.reconstructions import Reconstructions
 from privaudit.solver import Outcome, SolverSettings, minimise
@@ -101,10 +101,17 @@ class Session:
         start: tuple[Tensor, Tensor] | None,
         done: tuple[int, int],
     ) -> Outcome:
-        """One batch of restarts; `done`: how many such batches are behind, of how many."""
+        """One batch of restarts from random starts, or where `start` says; `done`: batches behind, of how many."""
         variables = objective.start(n_restarts, generator)
         if start is not None and isinstance(objective, AbstractEquation):
             objective.warm_start(variables, *start)
+        return self.minimise(objective, variables, n_steps, done)
+
+    def minimise(
+        self, objective: AbstractObjective, variables: Variables, n_steps: int, done: tuple[int, int]
+    ) -> Outcome:
+        """One batch of restarts from `variables`."""
+        n_restarts = len(variables["coordinates"])
         begun = time.monotonic()
 
         def tell(share: float, loss: float) -> None:

@@ -138,3 +138,11 @@ def _step(
     loss = objective.backward(variables, step, share_done)
     adam.step()
     return loss
+
+
+def worst_status(status: tuple[Status, ...]) -> str:
+    """The name of the worst of several."""
+    for candidate in (Status.INTERRUPTED, Status.BUDGET_EXHAUSTED, Status.NON_FINITE):
+        if candidate in status:
+            return str(candidate.value)
+    return str(Status.FINISHED.value)

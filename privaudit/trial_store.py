@@ -29,6 +29,8 @@ class SavedTrials:
         rounds: of the equation.
         is_equation_done: no further round will run; `agreed` then says whether its restarts were believed.
         start: (k, rank) coordinates and (k, K) multipliers that the next round starts from.
+        best: (R, m, rank) coordinates and (R, m, K) multipliers of the last round's best restarts, for refinement.
+        is_refined: refinement is finished.
         chunks: of the feature span.
         span_inputs: (n, C, H, W) its images as network inputs; `span_losses`: (n,).
         parts: what each objective hands on.
@@ -41,6 +43,8 @@ class SavedTrials:
     is_equation_done: bool = False
     agreed: bool = False
     start: tuple[Tensor, Tensor] | None = None
+    best: tuple[Tensor, Tensor] | None = None
+    is_refined: bool = False
     chunks: int = 0
     span_inputs: Tensor | None = None
     span_losses: Tensor | None = None
@@ -67,12 +71,15 @@ def save_trials(path: Path, saved: SavedTrials, mark: str) -> None:
         tensors |= {f"{index}.{name}": getattr(part, name) for name in _TENSORS}
     if saved.start is not None:
         tensors["start.coordinates"], tensors["start.multipliers"] = saved.start
+    if saved.best is not None:
+        tensors["best.coordinates"], tensors["best.multipliers"] = saved.best
     if saved.span_inputs is not None and saved.span_losses is not None:
         tensors["span.inputs"], tensors["span.losses"] = saved.span_inputs, saved.span_losses
     state = {
         "rounds": saved.rounds,
         "is_equation_done": saved.is_equation_done,
         "agreed": saved.agreed,
+        "is_refined": saved.is_refined,
         "chunks": saved.chunks,
         "steps": saved.steps,
         "restarts": saved.restarts,
@@ -115,12 +122,15 @@ def _restored(metadata: dict[str, str], tensors: dict[str, Tensor]) -> SavedTria
     for index, (name, objectives) in enumerate(json.loads(metadata["parts"])):
         values = {field_name: tensors[f"{index}.{field_name}"] for field_name in _TENSORS}
         parts[name] = Reconstructions(**values, objectives=tuple(objectives))
-    start = None
-    if "start.coordinates" in tensors:
-        start = (tensors["start.coordinates"], tensors["start.multipliers"])
+    pairs = {
+        name: (tensors[f"{name}.coordinates"], tensors[f"{name}.multipliers"])
+        for name in ("start", "best")
+        if f"{name}.coordinates" in tensors
+    }
     return SavedTrials(
         **json.loads(metadata["state"]),
-        start=start,
+        start=pairs.get("start"),
+        best=pairs.get("best"),
         span_inputs=tensors.get("span.inputs"),
         span_losses=tensors.get("span.losses"),
         parts=parts,

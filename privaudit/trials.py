@@ -17,12 +17,12 @@ from privaudit.objectives.equation import AbstractEquation
 from privaudit.objectives.feature_span import FeatureSpan
 from privaudit.progress import ProgressListener
 from privaudit.reconstructions import Reconstructions, united
+from privaudit.refinement import REPEAT, best_restarts, refine
 from privaudit.session import Session
-from privaudit.solver import Outcome, Status
+from privaudit.solver import Outcome, Status, worst_status
 from privaudit.trial_store import SavedTrials, joined
 
 _AGREEMENT_FLOOR = 0.1  # of the images: with less in common restarts never met (METHOD 3d, n = 500: 1 of 1,500)
-_REPEAT = 0.9  # candidates more alike than this are handed on once
 _PROBE_RESTARTS = 2  # of a problem too large for all restarts at once; half the steps show whether anything recurs
 _CANDIDATES_AT_ONCE = 1000
 _CERTAIN_VOTES = 5  # other searches with the same image from which confidence is full
@@ -38,8 +38,10 @@ def attack(
 ) -> AttackOutcome:
     """Run every search under the plan.
 
-    The equation goes first. Where its restarts agree, the feature span contributes what recurs there too; where they do
-    not (hundreds of images), the feature span carries the attack and everything it found is handed on.
+    The equation goes first. Where its restarts agree and the metadata say enough, its best are refined with multipliers
+    tied to the loss: that replaces what it found, and the feature span has nothing to add. Where nothing can be tied,
+    the feature span contributes what recurs there too. Where restarts do not agree (hundreds of images), the feature
+    span carries the attack and everything it found is handed on.
 
     Args:
         searches: what to attack with what.
@@ -51,7 +53,10 @@ def attack(
     """
     session = Session(searches, plan, seed, listener, finished or SavedTrials(), on_finished)
     agreed = searches.equation is not None and _rounds(session, searches.equation)
-    if searches.feature_span is not None and not session.is_over:
+    if agreed and searches.equation is not None and searches.tied is not None and not session.is_over:
+        refine(session, searches.tied, searches.equation.name)
+    is_refined = searches.tied is not None and searches.tied.name in session.parts
+    if searches.feature_span is not None and not session.is_over and not is_refined:
         _span_search(session, searches.feature_span, agreed)
     shape = tuple(searches.knowledge.mean.shape)
     assert len(shape) == 3
@@ -90,7 +95,13 @@ def _rounds(session: Session, equation: AbstractEquation) -> bool:
         if common is not None:
             start = _next_start(equation, outcome, finite, common)
         session.finish(
-            rounds=number + 1, is_equation_done=is_last, agreed=agreed, start=start, steps=steps, restarts=restarts
+            rounds=number + 1,
+            is_equation_done=is_last,
+            agreed=agreed,
+            start=start,
+            best=_best(session, equation, outcome),
+            steps=steps,
+            restarts=restarts,
         )
         if is_last:
             break
@@ -117,7 +128,7 @@ def _hand_on_round(
     n_restarts = int(finite.sum())
     restart = torch.arange(n_restarts).repeat_interleave(equation.n_candidates)
     order = common.votes.argsort(descending=True, stable=True)
-    chosen = torch.tensor(distinct(order, common.similarity, _REPEAT) if is_whole else common.kept, dtype=torch.int64)
+    chosen = torch.tensor(distinct(order, common.similarity, REPEAT) if is_whole else common.kept, dtype=torch.int64)
     multipliers = equation.multipliers(outcome.variables)[finite].flatten(0, 1).float().cpu()
     session.hand_on(
         equation.name,
@@ -144,6 +155,12 @@ def _next_start(
     return common.average(coordinates), common.average(multipliers)
 
 
+def _best(session: Session, equation: AbstractEquation, outcome: Outcome) -> tuple[Tensor, Tensor]:
+    """Coordinates and multipliers of the restarts to refine."""
+    coordinates, multipliers = outcome.variables["coordinates"], equation.multipliers(outcome.variables)
+    return best_restarts(coordinates, multipliers, outcome.loss, session.plan.refined_restarts)
+
+
 def _equation_summary(
     session: Session, equation: AbstractEquation, outcome: Outcome, restarts: int, steps: int
 ) -> RunSummary:
@@ -152,7 +169,7 @@ def _equation_summary(
     is_finite = bool(loss[best].isfinite())
     return RunSummary(
         equation.name,
-        _worst(outcome.status),
+        worst_status(outcome.status),
         restarts,
         steps,
         equation.n_candidates,
@@ -163,13 +180,6 @@ def _equation_summary(
     )
 
 
-def _worst(status: tuple[Status, ...]) -> str:
-    for candidate in (Status.INTERRUPTED, Status.BUDGET_EXHAUSTED, Status.NON_FINITE):
-        if candidate in status:
-            return str(candidate.value)
-    return str(Status.FINISHED.value)
-
-
 def _span_search(session: Session, search: FeatureSpan, agreed: bool) -> None:
     """Chunks of single-image searches."""
     n_chunks = max(1, math.ceil(session.plan.span_starts / search.n_candidates))
@@ -178,7 +188,7 @@ def _span_search(session: Session, search: FeatureSpan, agreed: bool) -> None:
     for chunk in range(before.chunks, n_chunks):
         stream = session.generator(1, chunk)
         outcome = session.run(search, 1, session.plan.span_steps, stream, None, (chunk, n_chunks))
-        status, steps = _worst(outcome.status), steps + outcome.n_steps
+        status, steps = worst_status(outcome.status), steps + outcome.n_steps
         inputs = joined(inputs, search.inputs(outcome.variables)[0].cpu())
         losses = joined(losses, search.candidate_losses(outcome.variables)[0].cpu())
         _hand_on_span(session, search, inputs, losses, agreed)
@@ -209,7 +219,7 @@ def _hand_on_span(session: Session, search: FeatureSpan, inputs: Tensor, losses:
         return
     common = agreement(inputs, torch.arange(len(inputs)))
     order = losses.argsort()
-    chosen = torch.tensor(common.kept if agreed else distinct(order, common.similarity, _REPEAT), dtype=torch.int64)
+    chosen = torch.tensor(common.kept if agreed else distinct(order, common.similarity, REPEAT), dtype=torch.int64)
     session.hand_on(
         search.name,
         Reconstructions(

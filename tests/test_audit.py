@@ -91,7 +91,8 @@ def test_a_planted_leak_is_found(leaking):
     assert membership.members_found == N_MEMBERS and membership.p_value < 1e-20
     assert result.preflight.estimated_training_images in range(N_MEMBERS - 1, N_MEMBERS + 2)
     assert result.preflight.explained_by_reference > 0.95
-    assert {run.objective for run in result.attack.runs} == {"general_loss"}  # its second layer is too narrow
+    # Refined, as its metadata name loss and weight decay; its second layer is too narrow for a feature span.
+    assert [run.objective for run in result.attack.runs] == ["general_loss", "tied_equation"]
     assert all(run.status == "finished" for run in result.attack.runs)
     assert result.attack.explained > 0.5
     assert (result.evidence.members, result.evidence.controls) == (N_MEMBERS, N_CONTROLS)

@@ -1,0 +1,124 @@
+"""Stages of refinement: what a restart keeps, what it takes over, what is handed on, and what the metadata must say."""
+
+import math
+
+import pytest
+import torch
+from attack_problems import trained_problem
+from test_trials import PLAN, Planted, run, searches
+
+from privaudit.attack_types import Searches
+from privaudit.budget import Plan
+from privaudit.objectives.loss_ties import LOSS_TIES
+from privaudit.objectives.span_equation import SpanEquation
+from privaudit.objectives.tied_equation import TiedEquation
+from privaudit.preflight import stationarity_of
+from privaudit.progress import SilentListener
+from privaudit.refinement import best_restarts, next_stage
+from privaudit.spans import smooth_span
+from privaudit.trial_store import SavedTrials, fingerprint, read_trials, save_trials
+from privaudit.trials import attack
+
+REFINED = Plan(2, 4, 150, 0, 0, None, refined_restarts=3, refined_stages=2, refined_steps=60)
+
+
+@pytest.fixture(scope="module")
+def problem():
+    found = trained_problem()
+    space = smooth_span(found.network.linear_layers()[0].weight, 7, found.target, found.knowledge.std)
+    equation = SpanEquation("general_loss", found.network, space, found.knowledge, 10)
+    tie = LOSS_TIES["cross_entropy"]
+    tied = TiedEquation(found.network, space, found.knowledge, tie, -math.log(8 * 0.005), 10)
+    return Searches(equation, None, 8, 3, found.knowledge, tied)
+
+
+def test_refined_images_replace_those_of_the_plain_equation(problem):
+    outcome = attack(problem, REFINED, 0, SilentListener())
+    assert outcome.reconstructions.objectives == ("tied_equation",)
+    assert [run.objective for run in outcome.runs] == ["general_loss", "tied_equation"]
+    assert outcome.runs[1].steps == 3 * 2 * 60 and outcome.runs[1].status == "finished"
+    confidence = outcome.reconstructions.confidence
+    assert float(confidence.min()) >= 0 and float(confidence.max()) <= 1
+    assert torch.equal(confidence, confidence.sort(descending=True).values)
+
+
+def test_a_refinement_that_is_cut_short_keeps_what_the_rounds_found(problem):
+    plan = Plan(2, 4, 60, 0, 0, 3.0, refined_restarts=3, refined_stages=2, refined_steps=1_000_000)
+    outcome = attack(problem, plan, 0, SilentListener())
+    assert outcome.reconstructions.objectives == ("general_loss",)
+    assert outcome.runs[-1].status == "budget_exhausted"
+
+
+def test_resumed_after_the_rounds_ends_as_uninterrupted(problem, tmp_path):
+    path, mark = tmp_path / "trials", fingerprint(1)
+
+    class Killed(BaseException):
+        pass
+
+    def save_and_die(saved: SavedTrials) -> None:
+        save_trials(path, saved, mark)
+        if saved.is_equation_done:
+            raise Killed
+
+    with pytest.raises(Killed):
+        attack(problem, REFINED, 0, SilentListener(), None, save_and_die)
+    finished = read_trials(path, mark)
+    assert finished is not None and finished.best is not None and not finished.is_refined
+    whole, resumed = (attack(problem, REFINED, 0, SilentListener(), each) for each in (None, finished))
+    assert torch.equal(whole.reconstructions.pixels, resumed.reconstructions.pixels)
+
+
+def test_without_a_tie_nothing_is_refined():
+    outcome = run(searches(Planted(4)), PLAN)
+    assert "tied_equation" not in outcome.reconstructions.objectives
+
+
+def test_the_next_stage_drops_repeats_and_takes_over_what_two_others_share(problem):
+    tied = problem.tied
+    variables = tied.start(3, torch.Generator().manual_seed(0))
+    shared = variables["coordinates"][1, 0].clone()
+    variables["coordinates"][2, 0] = shared
+    variables["labels"][2, 0] = variables["labels"][1, 0]
+    variables["coordinates"][0, 1:] = variables["coordinates"][0, 0]  # one image ten times
+    variables["labels"][0, 1:] = variables["labels"][0, 0]
+    outputs = tied._outputs(variables["coordinates"])
+    variables["log_sizes"] = tied._log_scale + LOSS_TIES["cross_entropy"].log_size(outputs, variables["labels"])
+    after = next_stage(tied, variables, torch.Generator().manual_seed(1))
+    same = (after["coordinates"][0] - shared).norm(dim=1) < 1e-6
+    assert int(same.sum()) == 1
+    own = (after["coordinates"][0] - variables["coordinates"][0, 0]).norm(dim=1) < 1e-6
+    assert int(own.sum()) == 1
+
+
+def test_a_candidate_that_contradicts_the_loss_is_dropped(problem):
+    tied = problem.tied
+    variables = tied.start(1, torch.Generator().manual_seed(0))
+    variables["log_sizes"][:] = tied._log_scale + 9.0
+    after = next_stage(tied, variables, torch.Generator().manual_seed(1))
+    assert not (torch.cdist(after["coordinates"][0], variables["coordinates"][0]) < 1e-6).any()
+
+
+def test_best_restarts_are_those_of_least_loss():
+    coordinates, multipliers = torch.arange(3.0).view(3, 1, 1), torch.zeros(3, 1, 2)
+    chosen, _ = best_restarts(coordinates, multipliers, torch.tensor([0.5, math.nan, 0.1]), 2)
+    assert chosen.flatten().tolist() == [2, 0]
+
+
+@pytest.mark.parametrize(
+    ("loss", "decay", "n_outputs", "expected"),
+    [
+        ("cross_entropy (mean)", "0.001", 10, ("cross_entropy", 0.001)),
+        ("mse (mean) on labels -1 and +1", "0.01", 1, ("squared", 0.01)),
+        ("logistic", "0.01", 1, ("logistic", 0.01)),
+        ("cross_entropy", "0", 10, None),
+        ("cross_entropy", "nan", 10, None),
+        ("cross_entropy", "much", 10, None),
+        ("cross_entropy (sum)", "0.001", 10, None),
+        ("mse", "0.01", 1, None),
+        ("mse on labels -1 and +1", "0.01", 3, None),
+        ("", "0.01", 10, None),
+    ],
+)
+def test_multipliers_are_tied_only_where_the_metadata_say_enough(loss, decay, n_outputs, expected):
+    found = stationarity_of({"loss": loss, "weight_decay": decay}, n_outputs)
+    assert (None if found is None else (found.loss, found.weight_decay)) == expected
