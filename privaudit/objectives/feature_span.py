@@ -12,13 +12,13 @@ import torch
 from torch import Tensor
 
 from privaudit.objectives.interface import AbstractObjective, AttackerKnowledge, Variables
-from privaudit.objectives.prior import PixelPrior, SpanPrior
+from privaudit.objectives.prior import SpanPrior, SparsePixelPrior
 from privaudit.spans import LinearSite, SearchSpace
 
 _HELD_SHARE = 0.7  # of the steps, with the norm of a candidate held: otherwise it shrinks to where all is in the span
 _NORMS = (0.7, 1.0, 1.3)  # times the typical norm of an image of the prior
 _VARIATION = 0.03  # inside a span: 0.1 finds more above SSIM 0.4 but also smooth images that resemble controls
-_PIXEL_VARIATION = 0.1  # in pixel space nothing else keeps an image smooth (METHOD 3e)
+_PIXEL_VARIATION = 0.02  # of a sparse variation: in pixel space nothing else keeps an image smooth (METHOD 3e)
 _BEYOND = 1e-4
 
 
@@ -57,7 +57,7 @@ class FeatureSpan(AbstractObjective):
         if self._is_span:
             self._span_prior = SpanPrior(space, knowledge, _VARIATION, _BEYOND)
         else:
-            self._pixel_prior = PixelPrior(knowledge, _PIXEL_VARIATION, _BEYOND)
+            self._pixel_prior = SparsePixelPrior(knowledge, _PIXEL_VARIATION, _BEYOND)
 
     def start(self, n_restarts: int, generator: torch.Generator) -> Variables:
         """Images of the prior; each candidate's norm is one of three, in turn."""

@@ -11,6 +11,9 @@ from privaudit.spans import SearchSpace, roughness_form
 
 _STRIDE = 8  # the range of every eighth pixel a step, another eighth in the next
 
+_EDGE_POWER = 0.8  # of gradients; 0.6 does as well (benchmarks/RESULTS.md)
+_EDGE_FLOOR = 0.02  # of a gradient, in pixels: 5 of 255, where noise begins
+
 
 class SpanPrior:
     """Total variation as a quadratic form of the coordinates, and the range penalty on a rotating part of the pixels.
@@ -66,3 +69,30 @@ class PixelPrior:
         down = ((image[..., 1:, :] - image[..., :-1, :]) ** 2).mean((-1, -2, -3))
         beyond = ((image - 1).relu() ** 2 + (-image).relu() ** 2).sum((-1, -2, -3))
         return self._variation * (across + down) + self._beyond * beyond
+
+
+class SparsePixelPrior:
+    """Neighbouring pixels are alike except at edges: `(|∇|² + ε²)^(p/2)` summed over the two directions, and the range.
+
+    Gradients of natural images are sparse, with a hyper-Laplacian law of p between 0.5 and 0.8 (Krishnan & Fergus
+    2009). The squared variation blurs the edges that carry the likeness.
+    """
+
+    def __init__(self, knowledge: AttackerKnowledge, variation: float, beyond: float) -> None:
+        """Prepare.
+
+        Args:
+            knowledge: pixels of an input.
+            variation: weight of the mean over pixels.
+            beyond: weight of the summed squared excess over [0, 1], per image.
+        """
+        self._knowledge, self._variation, self._beyond = knowledge, variation, beyond
+
+    def per_image(self, inputs: Tensor) -> Tensor:
+        """(..., C, H, W) network inputs to (...) penalties; the channels of a pixel share its edges."""
+        image = self._knowledge.pixels(inputs)
+        across = ((image[..., 1:] - image[..., :-1]) ** 2).sum(-3)
+        down = ((image[..., 1:, :] - image[..., :-1, :]) ** 2).sum(-3)
+        edges = [((squared + _EDGE_FLOOR**2) ** (_EDGE_POWER / 2)).mean((-1, -2)) for squared in (across, down)]
+        beyond = ((image - 1).relu() ** 2 + (-image).relu() ** 2).sum((-1, -2, -3))
+        return self._variation * (edges[0] + edges[1]) + self._beyond * beyond

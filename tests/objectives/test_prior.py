@@ -4,7 +4,7 @@ import pytest
 import torch
 from attack_problems import knowledge, span_space
 
-from privaudit.objectives.prior import PixelPrior, SpanPrior
+from privaudit.objectives.prior import PixelPrior, SpanPrior, SparsePixelPrior
 
 _STRIDES = 8
 SHAPES = [(1, 5, 4), (3, 4, 6)]
@@ -54,3 +54,35 @@ def test_flat_images_inside_the_range_cost_nothing_and_each_fault_costs():
     edge = flat.clone()
     edge[..., 3:] = 0.9
     assert cost(edge) == pytest.approx(0.25 * 6 / 30, rel=1e-3)
+
+
+def test_the_sparse_prior_is_that_of_a_loop_over_pixels():
+    shape = (2, 4, 5)
+    known = knowledge(shape)
+    inputs = torch.randn(1, *shape, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
+    pixels = known.pixels(inputs)[0].clamp(0, 1)
+    inside = (pixels - known.mean) / known.std
+    across = [
+        (sum(float(pixels[c, i, j + 1] - pixels[c, i, j]) ** 2 for c in range(2)) + 0.02**2) ** 0.4
+        for i in range(4)
+        for j in range(4)
+    ]
+    down = [
+        (sum(float(pixels[c, i + 1, j] - pixels[c, i, j]) ** 2 for c in range(2)) + 0.02**2) ** 0.4
+        for i in range(3)
+        for j in range(5)
+    ]
+    expected = 0.3 * (sum(across) / len(across) + sum(down) / len(down))
+    assert float(SparsePixelPrior(known, 0.3, 1.0).per_image(inside[None])[0]) == pytest.approx(expected, rel=1e-6)
+
+
+def test_the_sparse_prior_prefers_one_sharp_edge_to_a_ramp():
+    known = knowledge((1, 6, 6))
+    ramp = torch.linspace(0.2, 0.8, 6).expand(1, 6, 6)
+    edge = torch.where(torch.arange(6) < 3, 0.2, 0.8).expand(1, 6, 6)
+    squared, sparse = PixelPrior(known, 1.0, 0.0), SparsePixelPrior(known, 1.0, 0.0)
+    cost = {
+        p: [float(p.per_image(((x - known.mean) / known.std)[None])[0]) for x in (ramp, edge)]
+        for p in (squared, sparse)
+    }
+    assert cost[squared][0] < cost[squared][1] and cost[sparse][0] > cost[sparse][1]
