@@ -24,11 +24,11 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 TARGETS = {  # SSIM > 0.4, calibrated, membership (None: report it), seconds
-    "cifar10-ce-wd-50": (36, 27, 50, 120),
-    "cifar10-mse-wd-50": (27, 20, 50, 120),
-    "cifar10-bce-50": (14, 9, None, 120),
-    "cifar10-ce-wd-500": (25, 60, 500, 300),
-    "cifar10-cnn-ce-wd-20": (14, 16, 20, 120),
+    "cifar10-ce-wd-50": (48, 45, 50, 120),
+    "cifar10-mse-wd-50": (42, 40, 50, 120),
+    "cifar10-bce-50": (28, 28, None, 120),
+    "cifar10-ce-wd-500": (150, 300, 500, 900),
+    "cifar10-cnn-ce-wd-20": (20, 20, 20, 120),
 }
 
 

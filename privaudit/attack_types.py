@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from privaudit.objectives.column_span import ColumnSpan
 from privaudit.objectives.equation import AbstractEquation
 from privaudit.objectives.feature_span import FeatureSpan
 from privaudit.objectives.interface import AttackerKnowledge
@@ -22,6 +23,7 @@ class Searches:
         n_outputs: K.
         knowledge: to turn inputs into pixels.
         tied: the equation with multipliers tied to the loss, or None where loss or weight decay are not known.
+        judge: of single images in the span of a first layer, or None.
     """
 
     equation: AbstractEquation | None
@@ -30,6 +32,7 @@ class Searches:
     n_outputs: int
     knowledge: AttackerKnowledge
     tied: TiedEquation | None = None
+    judge: ColumnSpan | None = None
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ class Plan:
         refined_restarts: best restarts of the last round that are refined with multipliers tied to the loss.
         refined_stages: after each of which they exchange what they agree on.
         refined_steps: of each in every stage.
+        proposed_steps: of the run from the feature span's images, where restarts of the equation never agree.
     """
 
     rounds: int
@@ -27,15 +28,17 @@ class Plan:
     span_steps: int
     time_limit_s: float | None
     refined_restarts: int = 4
-    refined_stages: int = 3
+    refined_stages: int = 4
     refined_steps: int = 1000
+    proposed_steps: int = 3000
 
 
 _SPAN_FLOOR = 200
 _STARTS_PER_IMAGE = 8
 _ROUNDS = {"quick": 2, "standard": 4, "thorough": 12}
 _ROUNDS_BEFORE_REFINEMENT = {"quick": 2, "standard": 3, "thorough": 6}
-_REFINED = {"quick": (2, 1, 1000), "standard": (4, 3, 1000), "thorough": (8, 6, 1500)}  # restarts, stages, steps
+_REFINED = {"quick": (2, 1, 1000), "standard": (4, 4, 1000), "thorough": (8, 6, 1500)}  # restarts, stages, steps
+_PROPOSED = {"quick": 0, "standard": 3000, "thorough": 12000}
 _SPAN_SHARE = {"quick": 0.25, "standard": 1.0, "thorough": 4.0}
 
 
@@ -63,4 +66,6 @@ def plan_for(
     starts = max(_SPAN_FLOOR, _STARTS_PER_IMAGE * n_images) * _SPAN_SHARE[budget]
     n_rounds = (_ROUNDS_BEFORE_REFINEMENT if is_refined else _ROUNDS)[budget]
     rounds, side_by_side = (2, 2) if is_costly else (n_rounds, 8)
-    return Plan(rounds, restarts or side_by_side, 500, int(starts), 500, time_limit_s, *_REFINED[budget])
+    return Plan(
+        rounds, restarts or side_by_side, 500, int(starts), 500, time_limit_s, *_REFINED[budget], _PROPOSED[budget]
+    )

@@ -7,6 +7,7 @@ import torch
 from privaudit.adapters.interface import AttackTarget
 from privaudit.attack_types import Searches
 from privaudit.networks import ReluMlp, mlp_features
+from privaudit.objectives.column_span import ColumnSpan
 from privaudit.objectives.equation import AbstractEquation
 from privaudit.objectives.feature_span import FeatureSpan
 from privaudit.objectives.interface import AttackerKnowledge
@@ -20,6 +21,7 @@ from privaudit.spans import SearchSpace, pixel_space, smooth_span
 _CANDIDATES_PER_IMAGE = 1.25  # of the equation: some end as false optima, the true ones need room
 _TIED_CANDIDATES_PER_IMAGE = 1.2  # there false optima are few, but each needs a place beside the true ones
 _SPAN_CANDIDATES = 200  # side by side; they do not interact, so this is about memory alone
+_STRANGERS = 200  # unoptimised images that give the judge of single images its scale
 _FALLBACK_IMAGES = 100  # where no spectrum says how many there are
 
 
@@ -54,7 +56,18 @@ def build_searches(
         else:
             equation = ModuleEquation(name, module, target.n_outputs, space, knowledge, m, dtype)
     features = _feature_search(target, found, space, knowledge, n_images) if found.can_search_features else None
-    return Searches(equation, features, n_images, target.n_outputs, knowledge, tied)
+    return Searches(equation, features, n_images, target.n_outputs, knowledge, tied, _judge(target, found, space))
+
+
+def _judge(target: AttackTarget, found: Survey, space: SearchSpace) -> ColumnSpan | None:
+    """Where the first layer's column space leaves directions out that a false image could use."""
+    module = target.module
+    if not isinstance(module, ReluMlp) or not found.n_images_is_sharp or not found.sites[0].sees_inputs:
+        return None
+    if found.search_rank >= found.sites[0].weight.shape[0]:
+        return None
+    strangers = space.inputs(space.draw(_STRANGERS, torch.Generator().manual_seed(0)))
+    return ColumnSpan(module, found.search_rank, strangers)
 
 
 def _tied(

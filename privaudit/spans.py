@@ -214,6 +214,11 @@ class SearchSpace:
         flat = scaled if self.decoder is None else scaled @ self.decoder
         return flat.reshape(*flat.shape[:-1], *self.shape)
 
+    def coordinates(self, inputs: Tensor) -> Tensor:
+        """(..., C, H, W) network inputs to (..., rank): of their part inside the space."""
+        flat = inputs.flatten(-3).to(self.scale)
+        return (flat if self.decoder is None else flat @ self.decoder.T) / self.scale
+
     def draw(self, n: int, generator: torch.Generator) -> Tensor:
         """(n, rank) coordinates of random images of the prior: starts of a search, and its placebo (METHOD 3f)."""
         if self.decoder is not None:

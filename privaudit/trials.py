@@ -14,18 +14,17 @@ from privaudit.agreement import Agreement, agreement, distinct
 from privaudit.attack_types import AttackOutcome, RunSummary, Searches
 from privaudit.budget import Plan
 from privaudit.objectives.equation import AbstractEquation
-from privaudit.objectives.feature_span import FeatureSpan
 from privaudit.progress import ProgressListener
 from privaudit.reconstructions import Reconstructions, united
-from privaudit.refinement import REPEAT, best_restarts, refine
+from privaudit.refinement import REPEAT, best_restarts, refine, refine_proposals
 from privaudit.session import Session
-from privaudit.solver import Outcome, Status, worst_status
-from privaudit.trial_store import SavedTrials, joined
+from privaudit.solver import Outcome, worst_status
+from privaudit.span_search import search_span
+from privaudit.trial_store import SavedTrials
 
 _AGREEMENT_FLOOR = 0.1  # of the images: with less in common restarts never met (METHOD 3d, n = 500: 1 of 1,500)
 _PROBE_RESTARTS = 2  # of a problem too large for all restarts at once; half the steps show whether anything recurs
 _CANDIDATES_AT_ONCE = 1000
-_CERTAIN_VOTES = 5  # other searches with the same image from which confidence is full
 
 
 def attack(
@@ -41,7 +40,7 @@ def attack(
     The equation goes first. Where its restarts agree and the metadata say enough, its best are refined with multipliers
     tied to the loss: that replaces what it found, and the feature span has nothing to add. Where nothing can be tied,
     the feature span contributes what recurs there too. Where restarts do not agree (hundreds of images), the feature
-    span carries the attack and everything it found is handed on.
+    span carries the attack: everything it found is handed on, and is the start of one run of the tied equation.
 
     Args:
         searches: what to attack with what.
@@ -57,7 +56,9 @@ def attack(
         refine(session, searches.tied, searches.equation.name)
     is_refined = searches.tied is not None and searches.tied.name in session.parts
     if searches.feature_span is not None and not session.is_over and not is_refined:
-        _span_search(session, searches.feature_span, agreed)
+        search_span(session, searches.feature_span, agreed)
+        if searches.tied is not None and not agreed and not session.is_over:
+            refine_proposals(session, searches.tied)
     shape = tuple(searches.knowledge.mean.shape)
     assert len(shape) == 3
     whole = united(list(session.parts.values()), shape, searches.n_outputs)
@@ -177,58 +178,4 @@ def _equation_summary(
         session.elapsed,
         float(loss[best]) if is_finite else None,
         float(explained[best]) if is_finite else None,
-    )
-
-
-def _span_search(session: Session, search: FeatureSpan, agreed: bool) -> None:
-    """Chunks of single-image searches."""
-    n_chunks = max(1, math.ceil(session.plan.span_starts / search.n_candidates))
-    before, begun = session.finished, session.elapsed
-    inputs, losses, status, steps = before.span_inputs, before.span_losses, Status.FINISHED.value, 0
-    for chunk in range(before.chunks, n_chunks):
-        stream = session.generator(1, chunk)
-        outcome = session.run(search, 1, session.plan.span_steps, stream, None, (chunk, n_chunks))
-        status, steps = worst_status(outcome.status), steps + outcome.n_steps
-        inputs = joined(inputs, search.inputs(outcome.variables)[0].cpu())
-        losses = joined(losses, search.candidate_losses(outcome.variables)[0].cpu())
-        _hand_on_span(session, search, inputs, losses, agreed)
-        session.finish(chunks=chunk + 1, span_inputs=inputs, span_losses=losses)
-        if session.is_over:
-            break
-    if inputs is not None and losses is not None:
-        loss = float(losses.median())
-        session.runs.append(
-            RunSummary(
-                search.name,
-                status,
-                len(inputs) // search.n_candidates,
-                steps,
-                search.n_candidates,
-                len(session.parts[search.name]) if search.name in session.parts else 0,
-                session.elapsed - begun,
-                loss if math.isfinite(loss) else None,
-                None,
-            )
-        )
-
-
-def _hand_on_span(session: Session, search: FeatureSpan, inputs: Tensor, losses: Tensor, agreed: bool) -> None:
-    finite = losses.isfinite()
-    inputs, losses = inputs[finite], losses[finite]
-    if not len(inputs):
-        return
-    common = agreement(inputs, torch.arange(len(inputs)))
-    order = losses.argsort()
-    chosen = torch.tensor(common.kept if agreed else distinct(order, common.similarity, REPEAT), dtype=torch.int64)
-    session.hand_on(
-        search.name,
-        Reconstructions(
-            session.pixels(inputs[chosen]),
-            torch.zeros(len(chosen), session.searches.n_outputs),
-            chosen,
-            torch.zeros(len(chosen), dtype=torch.int64),
-            (search.name,),
-            common.votes[chosen].clamp_max(_CERTAIN_VOTES) / _CERTAIN_VOTES,
-            torch.full((len(chosen),), session.elapsed),
-        ),
     )

@@ -8,14 +8,16 @@ from attack_problems import trained_problem
 from test_trials import PLAN, Planted, run, searches
 
 from privaudit.attack_types import Searches
-from privaudit.budget import Plan
+from privaudit.budget import Plan, plan_for
+from privaudit.objectives.column_span import ColumnSpan
+from privaudit.objectives.feature_span import FeatureSpan
 from privaudit.objectives.loss_ties import LOSS_TIES
 from privaudit.objectives.span_equation import SpanEquation
 from privaudit.objectives.tied_equation import TiedEquation
 from privaudit.preflight import stationarity_of
 from privaudit.progress import SilentListener
 from privaudit.refinement import best_restarts, next_stage
-from privaudit.spans import smooth_span
+from privaudit.spans import linear_sites, smooth_span
 from privaudit.trial_store import SavedTrials, fingerprint, read_trials, save_trials
 from privaudit.trials import attack
 
@@ -122,3 +124,82 @@ def test_best_restarts_are_those_of_least_loss():
 def test_multipliers_are_tied_only_where_the_metadata_say_enough(loss, decay, n_outputs, expected):
     found = stationarity_of({"loss": loss, "weight_decay": decay}, n_outputs)
     assert (None if found is None else (found.loss, found.weight_decay)) == expected
+
+
+@pytest.fixture(scope="module")
+def proposing(problem):
+    """Restarts that never agree, so that the feature span carries the attack."""
+    target = trained_problem().target
+    site = linear_sites(target)[1]
+    span = FeatureSpan(site, 8, problem.tied.space, problem.knowledge, 12)
+    return Searches(
+        None,
+        span,
+        8,
+        3,
+        problem.knowledge,
+        problem.tied,
+        ColumnSpan(target.module, 7, span.placebo(50, torch.Generator())),
+    )
+
+
+PROPOSED = Plan(1, 2, 10, 24, 40, None, proposed_steps=60)
+
+
+def test_what_single_searches_propose_is_refined_and_both_are_handed_on(proposing):
+    outcome = attack(proposing, PROPOSED, 0, SilentListener())
+    assert outcome.reconstructions.objectives == ("feature_span", "tied_equation")
+    assert [run.objective for run in outcome.runs] == ["feature_span", "tied_equation"]
+    assert outcome.runs[1].steps == 60 and outcome.runs[1].status == "finished"
+    confidence = outcome.reconstructions.confidence
+    assert float(confidence.min()) >= 0 and float(confidence.max()) <= 1
+    # Surest is whose gates fit best.
+    known = proposing.knowledge
+    inputs = (outcome.reconstructions.pixels - known.mean) / known.std
+    order = confidence.argsort(stable=True)
+    outside = proposing.judge.outside(inputs)[order][confidence[order] > 0]
+    assert len(outside) > 3 and torch.equal(outside.argsort(descending=True), torch.arange(len(outside)))
+
+
+def test_proposals_begin_where_the_searches_ended(proposing):
+    tied = proposing.tied.beginning_at(0.1)
+    assert tied._band == (0.1, proposing.tied._band[1]) and proposing.tied._band[0] == 1.0
+    variables = tied.start(2, torch.Generator().manual_seed(0))
+    images = tied.space.draw(3, torch.Generator().manual_seed(5))
+    tied.take_images(variables, tied.space.coordinates(tied.space.inputs(images)))
+    for restart in range(2):
+        taken = torch.nn.functional.normalize(variables["coordinates"][restart, :3], dim=-1)
+        torch.testing.assert_close(taken, torch.nn.functional.normalize(images, dim=-1), rtol=1e-3, atol=1e-4)
+    assert float(variables["log_sizes"][:, 3:].max()) < float(variables["log_sizes"][:, :3].median())
+
+
+def test_a_run_from_proposals_that_is_cut_short_leaves_the_searches_as_they_were(proposing):
+    plan = Plan(1, 2, 10, 12, 20, 2.0, proposed_steps=10_000_000)
+    outcome = attack(proposing, plan, 0, SilentListener())
+    assert outcome.reconstructions.objectives == ("feature_span",)
+    assert outcome.runs[-1].objective == "tied_equation" and outcome.runs[-1].status == "budget_exhausted"
+
+
+def test_a_quick_budget_takes_no_proposals(proposing):
+    plan = plan_for("quick", 500, None, None)
+    assert plan.proposed_steps == 0 and plan_for("standard", 500, None, None).proposed_steps > 0
+    outcome = attack(proposing, Plan(1, 2, 10, 12, 20, None, proposed_steps=0), 0, SilentListener())
+    assert [run.objective for run in outcome.runs] == ["feature_span"]
+
+
+def test_resumed_after_the_searches_ends_as_uninterrupted(proposing, tmp_path):
+    path, mark = tmp_path / "trials", fingerprint(1)
+
+    class Killed(BaseException):
+        pass
+
+    def save_and_die(saved: SavedTrials) -> None:
+        save_trials(path, saved, mark)
+        if saved.chunks == 2:
+            raise Killed
+
+    with pytest.raises(Killed):
+        attack(proposing, PROPOSED, 0, SilentListener(), None, save_and_die)
+    resumed = attack(proposing, PROPOSED, 0, SilentListener(), read_trials(path, mark))
+    whole = attack(proposing, PROPOSED, 0, SilentListener())
+    torch.testing.assert_close(resumed.reconstructions.pixels, whole.reconstructions.pixels, rtol=0, atol=0)

@@ -13,6 +13,7 @@ true images fit several times better than what the plain equation ends at (bench
 The residual of the first layer is weighted by `S^-1/2`: fine detail lies in directions of small singular values S.
 """
 
+import copy
 import math
 
 import torch
@@ -31,6 +32,7 @@ _TIE = (0.003, 0.01)  # weight of the multipliers' departure from the loss, like
 _SCHEDULE_SHARE = 0.7  # of the steps over which these change
 _BEYOND = 0.01
 _WHITENING = 0.5  # power of S that divides the first layer's residual; 0 and 1 find fewer
+_UNSEEN_LOG_SIZE = -6.0  # of the derivative of a loss fitted to the end: members' outputs are at 0.997 (METHOD 3)
 _FRESH_LOG_SIZE = -0.7  # of a fresh candidate's multiplier beside what its outputs say: found ones lead
 _STRETCHES = torch.linspace(0.5, 4.0, 71)  # tried to bring a candidate's contrast to what its multiplier says
 
@@ -70,7 +72,7 @@ class TiedEquation(AbstractObjective):
             n_candidates: m.
             dtype: arithmetic of the attack.
         """
-        self.n_candidates, self.space = n_candidates, space
+        self.n_candidates, self.space, self._band = n_candidates, space, _BAND
         self._sum = ReluMlpSum(network, space, dtype)
         self._tie, self._log_scale, self._dtype = tie, log_scale + tie.log_factor, dtype
         self._scale = space.scale.to(dtype)
@@ -89,9 +91,7 @@ class TiedEquation(AbstractObjective):
         """Random images of the prior with the label and contrast that their outputs suggest."""
         m = self.n_candidates
         drawn = self.space.draw(n_restarts * m, generator).view(n_restarts, m, -1).to(self._dtype)
-        labels = self._tie.label(self._outputs(drawn))
-        sizes = torch.full(labels.shape, self._log_scale - 6.0).to(drawn)
-        coordinates, sizes = self._fit_contrast(drawn, sizes, labels)
+        coordinates, sizes, labels = self._suggested(drawn)
         variables = {"coordinates": coordinates, "log_sizes": sizes + _FRESH_LOG_SIZE, "labels": labels}
         for name, layer in zip(self._gates, self._sum.layers, strict=False):
             variables[name] = torch.full((n_restarts, m, layer.weight.shape[0]), 0.5).to(drawn)
@@ -121,6 +121,26 @@ class TiedEquation(AbstractObjective):
             if k:
                 self.subordinate(variables, restart, k, sizes.median())
 
+    def take_images(self, variables: Variables, coordinates: Tensor) -> None:
+        """Start every restart from (k, rank) images, with the label and contrast that their outputs suggest, in place.
+
+        Args:
+            variables: of `start`; its first k candidates are replaced, k at most m.
+            coordinates: of the images.
+        """
+        points, sizes, labels = self._suggested(coordinates.to(variables["coordinates"]))
+        k = len(points)
+        variables["coordinates"][:, :k], variables["log_sizes"][:, :k] = points, sizes
+        variables["labels"][:, :k] = labels
+        for restart in range(len(variables["labels"]) if k else 0):
+            self.subordinate(variables, restart, k, sizes.median())
+
+    def beginning_at(self, band: float) -> "TiedEquation":
+        """The same equation whose kinks have the half-width `band` at the first step."""
+        other = copy.copy(self)
+        other._band = (band, self._band[1])
+        return other
+
     def subordinate(self, variables: Variables, restart: int, n_found: int, log_size: Tensor) -> None:
         """Let the multipliers after the first `n_found` begin below `log_size`: found images lead. In place."""
         variables["log_sizes"][restart, n_found:] = log_size + _FRESH_LOG_SIZE
@@ -139,7 +159,7 @@ class TiedEquation(AbstractObjective):
     def loss(self, variables: Variables, step: int, share_done: float) -> Tensor:
         """(R,) weighted relative residuals, the tie and the prior."""
         points = variables["coordinates"] * self._scale
-        run, signals = self._run(variables, points, _between(_BAND, share_done))
+        run, signals = self._run(variables, points, _between(self._band, share_done))
         gap = variables["log_sizes"] - self._log_scale - self._tie.log_size(run.pre[-1], variables["labels"])
         tie = torch.nn.functional.huber_loss(gap, torch.zeros_like(gap), reduction="none").mean(-1)
         prior = _between(_VARIATION, share_done) * self._prior.per_image(points, step).mean(-1)
@@ -158,7 +178,7 @@ class TiedEquation(AbstractObjective):
     def residual(self, variables: Variables) -> tuple[Tensor, Tensor]:
         """(R,) loss without tie and prior, and (R,) share of the squared weights explained."""
         with torch.no_grad():
-            run, signals = self._run(variables, variables["coordinates"] * self._scale, _BAND[1])
+            run, signals = self._run(variables, variables["coordinates"] * self._scale, self._band[1])
             return self._residual(run, signals), self._sum.explained(run, signals)
 
     def placebo(self, n: int, generator: torch.Generator) -> Tensor:
@@ -187,6 +207,12 @@ class TiedEquation(AbstractObjective):
         residuals = [first, *(self._sum.weight_residual(index, run, signals) for index in others)]
         biases = [self._sum.bias_residual(index, signals) for index in range(len(signals))]
         return self._sum.weighted(list(zip(residuals, biases, strict=True)))
+
+    def _suggested(self, coordinates: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """(..., rank) images to themselves with contrast, (...) log sizes and labels that their outputs suggest."""
+        labels = self._tie.label(self._outputs(coordinates))
+        sizes = torch.full(labels.shape, self._log_scale + _UNSEEN_LOG_SIZE).to(coordinates)
+        return *self._fit_contrast(coordinates, sizes, labels), labels
 
     def _fit_contrast(self, coordinates: Tensor, sizes: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Stretch (..., rank) coordinates, and shrink their multipliers as much, until the tie holds best."""
