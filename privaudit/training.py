@@ -68,6 +68,7 @@ def train(
     targets: Tensor,
     settings: TrainingSettings,
     on_progress: Callable[[float, float, float], None] | None = None,
+    initial: dict[str, Tensor] | None = None,
 ) -> TrainedNetwork:
     """Minimise the regularised loss by full-batch L-BFGS with a strong Wolfe line search.
 
@@ -79,8 +80,11 @@ def train(
         targets: (N,) class numbers, or real values for `mse`.
         settings: what to train.
         on_progress: called with (share of the steps done, loss, residual) now and then.
+        initial: tensors to train on from, named as those returned; None: a start from the seed.
     """
     network = _initial(settings)
+    if initial is not None:
+        network.load_state_dict(initial)
     optimiser = torch.optim.LBFGS(
         network.parameters(),
         max_iter=_STEPS_A_CALL,

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -72,3 +74,14 @@ def test_stops_at_the_tolerance_and_tells_progress():
     trained = train(inputs, targets, settings, lambda *report: told.append(report))
     assert trained.steps == 20
     assert told == [(20 / 300, trained.loss, trained.residual)]
+
+
+def test_training_goes_on_from_given_tensors_and_leaves_them_alone():
+    inputs, targets, settings = problem(max_steps=40)
+    first = train(inputs, targets, settings)
+    kept = {name: value.clone() for name, value in first.tensors.items()}
+    more = train(inputs, targets, replace(settings, max_steps=200, seed=9), initial=first.tensors)
+    decay = settings.weight_decay / 2
+    before, after = (x.loss + decay * sum(float((v**2).sum()) for v in x.tensors.values()) for x in (first, more))
+    assert after < before
+    assert all(torch.equal(first.tensors[name], kept[name]) for name in kept)
