@@ -162,8 +162,9 @@ def test_what_single_searches_propose_is_refined_and_both_are_handed_on(proposin
 
 
 def test_proposals_begin_where_the_searches_ended(proposing):
-    tied = proposing.tied.beginning_at(0.1)
+    tied = proposing.tied.with_proposals(0.1, 12)
     assert tied._band == (0.1, proposing.tied._band[1]) and proposing.tied._band[0] == 1.0
+    assert (tied.n_candidates, proposing.tied.n_candidates) == (12, 10)
     variables = tied.start(2, torch.Generator().manual_seed(0))
     images = tied.space.draw(3, torch.Generator().manual_seed(5))
     tied.take_images(variables, tied.space.coordinates(tied.space.inputs(images)))

@@ -135,10 +135,10 @@ class TiedEquation(AbstractObjective):
         for restart in range(len(variables["labels"]) if k else 0):
             self.subordinate(variables, restart, k, sizes.median())
 
-    def beginning_at(self, band: float) -> "TiedEquation":
-        """The same equation whose kinks have the half-width `band` at the first step."""
+    def with_proposals(self, band: float, n_candidates: int) -> "TiedEquation":
+        """The same equation for `n_candidates` whose kinks have the half-width `band` at the first step."""
         other = copy.copy(self)
-        other._band = (band, self._band[1])
+        other._band, other.n_candidates = (band, self._band[1]), n_candidates
         return other
 
     def subordinate(self, variables: Variables, restart: int, n_found: int, log_size: Tensor) -> None:
