@@ -12,12 +12,10 @@ import torch
 from torch import Tensor
 
 from privaudit.agreement import SAME, agreement, distinct, unit_images
-from privaudit.attack_types import RunSummary
 from privaudit.objectives.interface import Variables
 from privaudit.objectives.tied_equation import TiedEquation
 from privaudit.reconstructions import Reconstructions
 from privaudit.session import Session
-from privaudit.solver import Outcome, worst_status
 
 REPEAT = 0.9  # images more alike than this are handed on once
 _CONTRADICTION = 1.5  # logarithm of a multiplier over what the loss says, from which a candidate is dropped
@@ -59,15 +57,16 @@ def refine(session: Session, tied: TiedEquation, replaced: str) -> None:
         if session.is_over or stage + 1 == plan.refined_stages:
             break
         variables = next_stage(tied, reached, session.generator(2, stage + 1))
-    session.runs.append(_summary(session, tied, outcome, steps, begun))
+    restarts = len(outcome.loss)
+    session.runs.append(session.summary(tied, outcome, restarts, steps * restarts, begun))
     session.finish(is_refined=True)
 
 
 def refine_proposals(session: Session, tied: TiedEquation) -> None:
     """One run of the tied equation from what single-image searches found; adds to them what it ends in.
 
-    Proposals whose gates fit the first layer best come first. On 500 images that the searches alone show in part the
-    run makes other images readable, and leaves some that the searches had right worse: both are handed on.
+    Proposals whose gates fit the first layer best come first. The run makes other images readable than the searches did
+    and spoils some that they had right, so both are handed on.
 
     Args:
         session: with the finished searches of the feature span.
@@ -89,7 +88,7 @@ def refine_proposals(session: Session, tied: TiedEquation) -> None:
     outcome = session.minimise(tied, variables, steps, (0, 1))
     if outcome.n_steps == steps and bool(outcome.loss.isfinite().all()):  # cut short it is worth less than its start
         _hand_on(session, tied, outcome.variables, None)
-    session.runs.append(_summary(session, tied, outcome, outcome.n_steps, begun))
+    session.runs.append(session.summary(tied, outcome, 1, outcome.n_steps, begun))
     session.finish(is_refined=True)
 
 
@@ -167,21 +166,4 @@ def _hand_on(session: Session, tied: TiedEquation, variables: Variables, replace
             confidence[chosen].clamp(0, 1),
             torch.full((len(chosen),), session.elapsed),
         ),
-    )
-
-
-def _summary(session: Session, tied: TiedEquation, outcome: Outcome, steps: int, begun: float) -> RunSummary:
-    loss, explained = tied.residual(outcome.variables)
-    best = int(loss.nan_to_num(math.inf).argmin())
-    is_finite = bool(loss[best].isfinite())
-    return RunSummary(
-        tied.name,
-        worst_status(outcome.status),
-        len(loss),
-        steps * len(loss),
-        tied.n_candidates,
-        len(session.parts[tied.name]) if tied.name in session.parts else 0,
-        session.elapsed - begun,
-        float(loss[best]) if is_finite else None,
-        float(explained[best]) if is_finite else None,
     )

@@ -12,9 +12,10 @@ from privaudit.attack_types import RunSummary, Searches, Snapshot
 from privaudit.budget import Plan
 from privaudit.objectives.equation import AbstractEquation
 from privaudit.objectives.interface import AbstractObjective, Variables
+from privaudit.objectives.tied_equation import TiedEquation
 from privaudit.progress import ProgressListener, TrialProgress
 from privaudit.reconstructions import Reconstructions
-from privaudit.solver import Outcome, SolverSettings, minimise
+from privaudit.solver import Outcome, SolverSettings, minimise, worst_status
 from privaudit.trial_store import SavedTrials
 
 _TELLING_SHARE = 0.02  # of the work; before it an estimate of the time left means nothing
@@ -91,6 +92,31 @@ class Session:
                 **changes,  # type: ignore[arg-type]
             )
             self.on_finished(self.finished)
+
+    def summary(
+        self,
+        equation: AbstractEquation | TiedEquation,
+        outcome: Outcome,
+        n_restarts: int,
+        n_steps: int,
+        begun: float = 0.0,
+    ) -> RunSummary:
+        """What an equation did, all restarts and their steps together; `begun`: when, on the clock of `elapsed`."""
+        loss, explained = equation.residual(outcome.variables)
+        best = int(loss.nan_to_num(math.inf).argmin())
+        is_finite = bool(loss[best].isfinite())
+        part = self.parts.get(equation.name)
+        return RunSummary(
+            equation.name,
+            worst_status(outcome.status),
+            n_restarts,
+            n_steps,
+            equation.n_candidates,
+            0 if part is None else len(part),
+            self.elapsed - begun,
+            float(loss[best]) if is_finite else None,
+            float(explained[best]) if is_finite else None,
+        )
 
     def run(
         self,

@@ -4,21 +4,20 @@ In: searches built from a network, a plan of work, a seed. Out: reconstructions 
 know training images: settings, stopping and selection use the loss, agreement between restarts and the network alone.
 """
 
-import math
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
 from privaudit.agreement import Agreement, agreement, distinct
-from privaudit.attack_types import AttackOutcome, RunSummary, Searches
+from privaudit.attack_types import AttackOutcome, Searches
 from privaudit.budget import Plan
 from privaudit.objectives.equation import AbstractEquation
 from privaudit.progress import ProgressListener
 from privaudit.reconstructions import Reconstructions, united
 from privaudit.refinement import REPEAT, best_restarts, refine, refine_proposals
 from privaudit.session import Session
-from privaudit.solver import Outcome, worst_status
+from privaudit.solver import Outcome
 from privaudit.span_search import search_span
 from privaudit.trial_store import SavedTrials
 
@@ -81,7 +80,7 @@ def _rounds(session: Session, equation: AbstractEquation) -> bool:
         outcome = session.run(equation, n_restarts, n_steps, stream, start, (number, plan.rounds))
         steps, restarts = steps + outcome.n_steps * n_restarts, restarts + n_restarts
         if session.is_over and outcome.n_steps < n_steps and equation.name in session.parts:
-            session.runs.append(_equation_summary(session, equation, outcome, restarts, steps))
+            session.runs.append(session.summary(equation, outcome, restarts, steps))
             break  # what the last whole round found is worth more than a round cut short
         finite = outcome.variables["coordinates"].isfinite().flatten(1).all(1)
         common = _common(equation, outcome, finite) if finite.any() else None
@@ -92,7 +91,7 @@ def _rounds(session: Session, equation: AbstractEquation) -> bool:
             _hand_on_round(session, equation, outcome, finite, common, is_whole, number * n_restarts)
         is_last = number + 1 == plan.rounds or not agreed or session.is_over
         if is_last:
-            session.runs.append(_equation_summary(session, equation, outcome, restarts, steps))
+            session.runs.append(session.summary(equation, outcome, restarts, steps))
         if common is not None:
             start = _next_start(equation, outcome, finite, common)
         session.finish(
@@ -160,22 +159,3 @@ def _best(session: Session, equation: AbstractEquation, outcome: Outcome) -> tup
     """Coordinates and multipliers of the restarts to refine."""
     coordinates, multipliers = outcome.variables["coordinates"], equation.multipliers(outcome.variables)
     return best_restarts(coordinates, multipliers, outcome.loss, session.plan.refined_restarts)
-
-
-def _equation_summary(
-    session: Session, equation: AbstractEquation, outcome: Outcome, restarts: int, steps: int
-) -> RunSummary:
-    loss, explained = equation.residual(outcome.variables)
-    best = int(loss.nan_to_num(math.inf).argmin())
-    is_finite = bool(loss[best].isfinite())
-    return RunSummary(
-        equation.name,
-        worst_status(outcome.status),
-        restarts,
-        steps,
-        equation.n_candidates,
-        len(session.parts[equation.name]) if equation.name in session.parts else 0,
-        session.elapsed,
-        float(loss[best]) if is_finite else None,
-        float(explained[best]) if is_finite else None,
-    )

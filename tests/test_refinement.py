@@ -1,6 +1,8 @@
 """Stages of refinement: what a restart keeps, what it takes over, what is handed on, and what the metadata must say."""
 
 import math
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
@@ -22,6 +24,25 @@ from privaudit.trial_store import SavedTrials, fingerprint, read_trials, save_tr
 from privaudit.trials import attack
 
 REFINED = Plan(2, 4, 150, 0, 0, None, refined_restarts=3, refined_stages=2, refined_steps=60)
+
+
+def finished_when(is_time: Callable[[SavedTrials], bool], found: Searches, plan: Plan, folder: Path) -> SavedTrials:
+    """What an attack that was killed then left on disk."""
+    path, mark = folder / "trials", fingerprint(1)
+
+    class Killed(BaseException):
+        pass
+
+    def save_and_die(saved: SavedTrials) -> None:
+        save_trials(path, saved, mark)
+        if is_time(saved):
+            raise Killed
+
+    with pytest.raises(Killed):
+        attack(found, plan, 0, SilentListener(), None, save_and_die)
+    finished = read_trials(path, mark)
+    assert finished is not None
+    return finished
 
 
 @pytest.fixture(scope="module")
@@ -52,20 +73,8 @@ def test_a_refinement_that_is_cut_short_keeps_what_the_rounds_found(problem):
 
 
 def test_resumed_after_the_rounds_ends_as_uninterrupted(problem, tmp_path):
-    path, mark = tmp_path / "trials", fingerprint(1)
-
-    class Killed(BaseException):
-        pass
-
-    def save_and_die(saved: SavedTrials) -> None:
-        save_trials(path, saved, mark)
-        if saved.is_equation_done:
-            raise Killed
-
-    with pytest.raises(Killed):
-        attack(problem, REFINED, 0, SilentListener(), None, save_and_die)
-    finished = read_trials(path, mark)
-    assert finished is not None and finished.best is not None and not finished.is_refined
+    finished = finished_when(lambda saved: saved.is_equation_done, problem, REFINED, tmp_path)
+    assert finished.best is not None and not finished.is_refined
     whole, resumed = (attack(problem, REFINED, 0, SilentListener(), each) for each in (None, finished))
     assert torch.equal(whole.reconstructions.pixels, resumed.reconstructions.pixels)
 
@@ -189,18 +198,7 @@ def test_a_quick_budget_takes_no_proposals(proposing):
 
 
 def test_resumed_after_the_searches_ends_as_uninterrupted(proposing, tmp_path):
-    path, mark = tmp_path / "trials", fingerprint(1)
-
-    class Killed(BaseException):
-        pass
-
-    def save_and_die(saved: SavedTrials) -> None:
-        save_trials(path, saved, mark)
-        if saved.chunks == 2:
-            raise Killed
-
-    with pytest.raises(Killed):
-        attack(proposing, PROPOSED, 0, SilentListener(), None, save_and_die)
-    resumed = attack(proposing, PROPOSED, 0, SilentListener(), read_trials(path, mark))
+    finished = finished_when(lambda saved: saved.chunks == 2, proposing, PROPOSED, tmp_path)
+    resumed = attack(proposing, PROPOSED, 0, SilentListener(), finished)
     whole = attack(proposing, PROPOSED, 0, SilentListener())
     torch.testing.assert_close(resumed.reconstructions.pixels, whole.reconstructions.pixels, rtol=0, atol=0)

@@ -10,6 +10,7 @@ from itertools import pairwise
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.fft import dct
 from torch import Tensor, nn
 
 from privaudit.networks import ReluMlp
@@ -104,10 +105,7 @@ def to_frequencies(rows: Tensor, shape: tuple[int, int, int]) -> Tensor:
 
 def cosine_basis(n: int) -> Tensor:
     """(n, n) orthonormal DCT-II: row k is `cos(π k (i + 1/2) / n)`, normalised."""
-    k = torch.arange(n, dtype=torch.float64)
-    rows = torch.cos(torch.pi * k[:, None] * (k[None, :] + 0.5) / n)
-    basis: Tensor = rows / rows.norm(dim=1, keepdim=True)
-    return basis
+    return torch.from_numpy(dct(np.eye(n), axis=0, norm="ortho"))
 
 
 def kink_excess(site: LinearSite, inputs: Tensor) -> NDArray[np.float64]:

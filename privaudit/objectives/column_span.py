@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from privaudit.networks import ReluMlp
+from privaudit.objectives.loss_ties import LOSS_TIES
 
 _BAND = 0.02  # half-width of the kink beside a typical pre-activation; from 0.01 to 0.05 members stand out alike
 _BLOCK = 512
@@ -65,9 +66,8 @@ class ColumnSpan:
 
 
 def _output_signal(outputs: Tensor) -> Tensor:
-    """(N, K): the direction of the multipliers of softmax cross-entropy for the label the outputs name; 1 for K = 1."""
+    """(N, K): the direction of the multipliers for the label the outputs name; of one output 1, signs do not matter."""
     if outputs.shape[1] == 1:
         return torch.ones_like(outputs)
-    label = outputs.argmax(1, keepdim=True)
-    others = outputs.scatter(1, label, -torch.inf).softmax(1)
-    return torch.zeros_like(outputs).scatter(1, label, 1.0) - others
+    softmax = LOSS_TIES["cross_entropy"]
+    return softmax.direction(outputs, softmax.label(outputs))
