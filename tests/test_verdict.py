@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 from result_builder import INCONCLUSIVE, LEAK, NO_LEAK, NO_REFERENCE, build
 
+from privaudit.coverage import not_run, refined_instead, shortfalls_of
 from privaudit.errors import ExitCode
 from privaudit.result import BudgetPoint, Instrument, Verdict
 from privaudit.statistics import counts_interval, lower_bound_beyond_chance
@@ -177,6 +178,19 @@ def test_an_attack_that_searched_nothing_or_ran_out_of_time_is_never_a_pass():
     assert status(runs=(first,)) == "inconclusive"
     for end in ("budget_exhausted", "non_finite"):
         assert status(runs=(first, second.model_copy(update={"status": end}))) == "inconclusive"
+
+
+def test_refined_restarts_stand_for_the_feature_span_where_they_hand_something_on():
+    result = build(NO_LEAK)
+    first = result.attack.runs[0]
+    refined = first.model_copy(update={"objective": "tied_equation"})
+    attack = result.attack.model_copy(update={"runs": (first, refined)})
+    assert shortfalls_of(result.preflight, attack) == () and not_run(result.preflight, attack) == ()
+    assert refined_instead(result.preflight, attack) == ("feature_span",)
+    empty = attack.model_copy(update={"runs": (first, refined.model_copy(update={"reconstructions": 0}))})
+    assert not_run(result.preflight, empty) == ("feature_span",)
+    assert "feature_span" in shortfalls_of(result.preflight, empty)[0]
+    assert refined_instead(result.preflight, result.attack) == ()
 
 
 def test_a_budget_whose_first_snapshot_came_late_and_found_nothing_is_saturated():

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
+from privaudit.coverage import not_run, refined_instead
 from privaudit.report import words
 from privaudit.report.membership import PartTable, part_table
 from privaudit.result import AuditResult, Evidence, Finding
@@ -225,7 +226,6 @@ def _count(labels: Iterable[int | None]) -> Counter[int]:
 def coverage(result: AuditResult) -> tuple[CoverageItem, ...]:
     """What was run and what was not, each with a word on it."""
     evidence, attack = result.evidence, result.attack
-    ran = {run.objective for run in attack.runs}
     items = [
         CoverageItem(
             f"Attack: {words.plain(run.objective)}",
@@ -237,8 +237,11 @@ def coverage(result: AuditResult) -> tuple[CoverageItem, ...]:
     ]
     items += [
         CoverageItem(f"Attack: {words.plain(name)}", "not_run", "applies to this network")
-        for name in result.preflight.objectives
-        if name not in ran
+        for name in not_run(result.preflight, attack)
+    ]
+    items += [
+        CoverageItem(f"Attack: {words.plain(name)}", "not_applicable", "not needed: restarts agreed and were refined")
+        for name in refined_instead(result.preflight, attack)
     ]
     if not result.preflight.applicable:
         items.append(
