@@ -96,7 +96,7 @@ def report(name: str, model: Path, trained: str, residual: float, folder: Path) 
     """Scan and print a row."""
     held = model.with_name(f"{model.stem}.images.npz")
     row = scan(name, model, f"{held}:member", f"{held}:control", folder / f"{model.stem}-audit")
-    print(f"| {trained} | {residual:.3f} {line(row)[1:]}", flush=True)
+    print(f"| {trained} | {residual:.3f} {line(row)}", flush=True)
 
 
 def run(name: str, case: Case, data: Path, folder: Path) -> None:

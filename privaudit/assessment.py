@@ -177,7 +177,15 @@ def _attack_summary(
         explained=max(explained) if explained else None,
         interrupted=outcome.is_interrupted,
         runs=tuple(AttackRun(**vars(run)) for run in outcome.runs),
-        knowledge=loaded.knowledge.sentences,
+        knowledge=(*loaded.knowledge.sentences, *_tied_knowledge(found, searches)),
         budget_curve=curve,
         reconstructions=len(outcome.reconstructions),
     )
+
+
+def _tied_knowledge(found: Survey, searches: Searches) -> tuple[str, ...]:
+    """What the attack takes from the metadata beside preprocessing."""
+    known = found.stationarity
+    if known is None or searches.tied is None:
+        return ()
+    return (f"Training: {known.loss.replace('_', ' ')} loss with weight decay {known.weight_decay:g} (metadata)",)

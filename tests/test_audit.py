@@ -93,6 +93,7 @@ def test_a_planted_leak_is_found(leaking):
     assert result.preflight.explained_by_reference > 0.95
     # Refined, as its metadata name loss and weight decay; its second layer is too narrow for a feature span.
     assert [run.objective for run in result.attack.runs] == ["general_loss", "tied_equation"]
+    assert any("cross entropy loss with weight decay" in said for said in result.attack.knowledge)
     assert all(run.status == "finished" for run in result.attack.runs)
     assert result.attack.explained > 0.5
     assert (result.evidence.members, result.evidence.controls) == (N_MEMBERS, N_CONTROLS)
