@@ -9,10 +9,12 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from privaudit.checkpoint_exported import is_exported, read_exported
 from privaudit.checkpoint_pickle import ZIP_MAGIC, has_imports, read_torch
 from privaudit.checkpoint_safetensors import read_bytes, read_safetensors, read_sharded, refuse_text
 from privaudit.errors import CheckpointError
@@ -35,8 +37,9 @@ class Checkpoint:
         tensors: parameter name to tensor, prefixes such as `module.` removed, in the file's own dtype and order.
         sha256: of the bytes that were read, hexadecimal; sharded: of the index followed by the shards in the order in
             which the index first names them.
-        format: `safetensors`, `safetensors-sharded`, `torch-zip` or `torch-legacy`.
+        format: `safetensors`, `safetensors-sharded`, `torch-export`, `torch-zip` or `torch-legacy`.
         metadata: the safetensors header's strings (sharded: the index's over the shards'); empty for other formats.
+        program: of a `torch.export` archive, its parsed JSON; None for other formats.
     """
 
     path: Path
@@ -44,10 +47,13 @@ class Checkpoint:
     sha256: str
     format: str
     metadata: dict[str, str]
+    program: dict[str, Any] | None = None
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
-    """Read a checkpoint: safetensors, its sharded form through `*.index.json`, or a torch file of plain tensors.
+    """Read a checkpoint: safetensors, also sharded through `*.index.json`, a `torch.export` archive, or a torch file.
+
+    Torch files hold plain tensors.
 
     The format is told by the contents, not by the suffix.
 
@@ -57,18 +63,23 @@ def load_checkpoint(path: Path) -> Checkpoint:
     """
     data = read_bytes(path)
     metadata: dict[str, str] = {}
+    program: dict[str, Any] | None = None
     sha256 = hashlib.sha256(data).hexdigest()
     if path.name.endswith(".index.json"):
         tensors, metadata, sha256 = read_sharded(data, path)
         kind = "safetensors-sharded"
+    elif data.startswith(ZIP_MAGIC) and is_exported(data):
+        tensors, program = read_exported(data, path)
+        kind = "torch-export"
     elif _is_torch(data, path):
         tensors, kind = read_torch(data, path)
     else:
         tensors, metadata = read_safetensors(data, path)
         kind = "safetensors"
-    tensors = _without_prefixes(tensors, path)
+    if program is None:  # a program names its tensors itself
+        tensors = _without_prefixes(tensors, path)
     _require_weights(tensors, path)
-    return Checkpoint(path=path, tensors=tensors, sha256=sha256, format=kind, metadata=metadata)
+    return Checkpoint(path=path, tensors=tensors, sha256=sha256, format=kind, metadata=metadata, program=program)
 
 
 def _is_torch(data: bytes, path: Path) -> bool:

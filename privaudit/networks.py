@@ -58,15 +58,32 @@ def _fill(layer: nn.Linear | nn.Conv2d, weight: Tensor, bias: Tensor | None) -> 
         layer.bias = nn.Parameter(bias.detach().to(torch.float32, copy=True).contiguous())
 
 
-def conv_chain(convolutions: Sequence[nn.Conv2d], pools: Sequence[int], linear: Sequence[nn.Linear]) -> nn.Sequential:
-    """Convolutions with ReLU (and a max-pool of that size if above 1), flattened into linear layers, ReLU between."""
+def conv_chain(
+    convolutions: Sequence[nn.Conv2d],
+    pools: Sequence[int],
+    linear: Sequence[nn.Linear],
+    normalisations: Sequence[nn.Module | None],
+) -> nn.Sequential:
+    """Convolutions and linear layers, a flattening between, ReLU behind every layer but the last.
+
+    Args:
+        convolutions: in the order of the forward pass.
+        pools: size of the max-pool behind each convolution's ReLU; 1: none.
+        linear: the layers behind them.
+        normalisations: what stands between each layer, convolutions first, and its ReLU; None: nothing.
+    """
     modules: list[nn.Module] = []
+    behind = iter(normalisations)
     for convolution, pool in zip(convolutions, pools, strict=True):
-        modules += [convolution, nn.ReLU()] + ([nn.MaxPool2d(pool)] if pool > 1 else [])
+        modules += [*_normalised(convolution, next(behind)), nn.ReLU()] + ([nn.MaxPool2d(pool)] if pool > 1 else [])
     modules.append(nn.Flatten())
     for layer in linear:
-        modules += [layer, nn.ReLU()]
+        modules += [*_normalised(layer, next(behind)), nn.ReLU()]
     return nn.Sequential(*modules[:-1])
+
+
+def _normalised(layer: nn.Module, normalisation: nn.Module | None) -> list[nn.Module]:
+    return [layer] if normalisation is None else [layer, normalisation]
 
 
 def frozen(module: nn.Module) -> nn.Module:

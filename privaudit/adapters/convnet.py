@@ -12,6 +12,8 @@ from itertools import product
 from privaudit.adapters.chain import ChainLayer, order_layers, pair_biases, refuse_others
 from privaudit.adapters.inputs import Shape, precision_assumption, relu_assumption, shape_text, stated_shape
 from privaudit.adapters.interface import AbstractAdapter, AdapterRefusal, AttackTarget, InputOptions
+from privaudit.adapters.normalisation import behind, place_normalisations, split_normalisations
+from privaudit.adapters.simplify import simplified
 from privaudit.checkpoint import Checkpoint
 from privaudit.networks import conv_chain, conv_layer, frozen, linear_layer
 from privaudit.text import listed, one_line
@@ -57,7 +59,10 @@ class ConvNetAdapter(AbstractAdapter):
             AdapterRefusal: the tensors are no such chain, or what is stated of stride, padding, pooling and input
                 shape is contradictory or leaves more than one reading.
         """
+        checkpoint, normalisations = split_normalisations(checkpoint)
         convolutions, linear, order_assumptions = _layers(checkpoint)
+        layers = [*convolutions, *linear]
+        placed, norm_assumptions = place_normalisations(normalisations, layers, checkpoint)
         activation = relu_assumption(checkpoint, options)
         shape, geometry, assumptions = _fit(checkpoint, stated_shape(checkpoint, options), convolutions, linear[0])
         applied = zip(convolutions, geometry.strides, geometry.paddings, strict=True)
@@ -65,14 +70,24 @@ class ConvNetAdapter(AbstractAdapter):
             [conv_layer(layer.weight, layer.bias, stride=stride, padding=pad) for layer, stride, pad in applied],
             geometry.pools,
             [linear_layer(layer.weight, layer.bias) for layer in linear],
+            behind(layers, placed),
         )
+        simpler = simplified(frozen(module), shape)
         return AttackTarget(
-            module=frozen(module),
+            module=simpler.module,
             adapter=self.name,
             input_shape=shape,
             n_outputs=linear[-1].n_outputs,
             layers=(*(layer.info("conv") for layer in convolutions), *(layer.info("linear") for layer in linear)),
-            assumptions=(*order_assumptions, *activation, *assumptions, *precision_assumption(checkpoint)),
+            assumptions=(
+                *order_assumptions,
+                *activation,
+                *assumptions,
+                *norm_assumptions,
+                *simpler.sentences,
+                *precision_assumption(checkpoint),
+            ),
+            trained=frozen(module) if simpler.is_folded else None,
         )
 
 

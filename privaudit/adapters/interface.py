@@ -70,6 +70,8 @@ class AttackTarget:
         n_outputs: K.
         layers: in the order of the forward pass.
         assumptions: sentences about what was assumed rather than read, for the log and the report.
+        trained: where BatchNorm was folded, the module with the parameters that training moved; None: they are those
+            of `module`.
     """
 
     module: nn.Module
@@ -78,11 +80,17 @@ class AttackTarget:
     n_outputs: int
     layers: tuple[LayerInfo, ...]
     assumptions: tuple[str, ...] = field(default=())
+    trained: nn.Module | None = None
+
+    @property
+    def as_trained(self) -> nn.Module:
+        """The module whose parameters are those that training moved; the same function as `module`."""
+        return self.module if self.trained is None else self.trained
 
     @property
     def n_parameters(self) -> int:
-        """Number of scalars in the parameters."""
-        return sum(p.numel() for p in self.module.parameters())
+        """Number of scalars in the parameters that were trained."""
+        return sum(p.numel() for p in self.as_trained.parameters())
 
     def outputs(self, inputs: Tensor) -> Tensor:
         """Forward pass without gradients, (N, C, H, W) to (N, K)."""

@@ -3,8 +3,10 @@
 from privaudit.adapters.chain import order_layers, pair_biases, refuse_others
 from privaudit.adapters.inputs import flat_shape, precision_assumption, relu_assumption
 from privaudit.adapters.interface import AbstractAdapter, AdapterRefusal, AttackTarget, InputOptions
+from privaudit.adapters.normalisation import behind, place_normalisations, split_normalisations
+from privaudit.adapters.simplify import simplified
 from privaudit.checkpoint import Checkpoint
-from privaudit.networks import ReluMlp, frozen, linear_layer
+from privaudit.networks import ReluMlp, conv_chain, frozen, linear_layer
 
 
 class MlpAdapter(AbstractAdapter):
@@ -21,13 +23,18 @@ class MlpAdapter(AbstractAdapter):
         """
         if not any(tensor.ndim == 2 for tensor in checkpoint.tensors.values()):
             raise AdapterRefusal("there is no 2-D weight")
+        checkpoint, normalisations = split_normalisations(checkpoint)
         refuse_others(checkpoint, dimensions=(2,))
         order, order_assumption = order_layers(checkpoint, 2)
         layers = pair_biases(order, checkpoint)
         activation = relu_assumption(checkpoint, options)
+        placed, norm_assumptions = place_normalisations(normalisations, layers, checkpoint)
+        linear = [linear_layer(layer.weight, layer.bias) for layer in layers]
         input_shape, shape = flat_shape(checkpoint, options, layers[0].n_inputs, layers[0].name)
+        module = conv_chain([], [], linear, behind(layers, placed)) if placed else ReluMlp(linear)
+        simpler = simplified(frozen(module), input_shape)
         return AttackTarget(
-            module=frozen(ReluMlp(linear_layer(layer.weight, layer.bias) for layer in layers)),
+            module=simpler.module,
             adapter=self.name,
             input_shape=input_shape,
             n_outputs=layers[-1].n_outputs,
@@ -36,6 +43,9 @@ class MlpAdapter(AbstractAdapter):
                 *((order_assumption,) if order_assumption else ()),
                 *activation,
                 *shape,
+                *norm_assumptions,
+                *simpler.sentences,
                 *precision_assumption(checkpoint),
             ),
+            trained=frozen(module) if simpler.is_folded else None,
         )

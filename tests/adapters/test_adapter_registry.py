@@ -4,10 +4,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
 from privaudit.adapters import ADAPTERS, build_target, resolve_input_options
 from privaudit.adapters.interface import AbstractAdapter, InputOptions
-from privaudit.checkpoint import Checkpoint
+from privaudit.checkpoint import Checkpoint, load_checkpoint
 from privaudit.errors import AdapterError
 
 FITTING = {
@@ -20,18 +21,28 @@ def checkpoint(tensors: dict[str, torch.Tensor], **metadata: str) -> Checkpoint:
     return Checkpoint(Path("model.pt"), tensors, "", "torch-zip", metadata)
 
 
+@pytest.fixture
+def fitting(adapter: AbstractAdapter, dtype: torch.dtype, tmp_path: Path) -> Checkpoint:
+    if adapter.name == "exported":
+        module = nn.Sequential(nn.Flatten(), nn.Linear(12, 5), nn.Tanh(), nn.Linear(5, 3)).eval().to(dtype)
+        batch = ({0: torch.export.Dim.DYNAMIC},)
+        program = torch.export.export(module, (torch.rand(2, 3, 2, 2, dtype=dtype),), dynamic_shapes=batch)
+        torch.export.save(program, tmp_path / "model.pt2")
+        return load_checkpoint(tmp_path / "model.pt2")
+    return checkpoint({name: tensor.to(dtype) for name, tensor in FITTING[adapter.name].items()}, input_shape="3,2,2")
+
+
 @pytest.mark.parametrize("adapter", ADAPTERS, ids=lambda adapter: adapter.name)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
-def test_contract(adapter: AbstractAdapter, dtype: torch.dtype) -> None:
-    tensors = {name: tensor.to(dtype) for name, tensor in FITTING[adapter.name].items()}
-    target = build_target(checkpoint(tensors, input_shape="3,2,2"), "auto", InputOptions())
+def test_contract(adapter: AbstractAdapter, fitting: Checkpoint) -> None:
+    target = build_target(fitting, "auto", InputOptions())
     assert target.adapter == adapter.name
     outputs = target.outputs(torch.rand(4, *target.input_shape))
     assert outputs.shape == (4, target.n_outputs) and outputs.dtype == torch.float32
     assert not target.module.training
     assert not any(p.requires_grad for p in target.module.parameters())
-    assert target.n_parameters == sum(tensor.numel() for tensor in tensors.values())
-    assert len(target.layers) == sum(tensor.ndim > 1 for tensor in tensors.values())
+    assert target.n_parameters == sum(tensor.numel() for tensor in fitting.tensors.values())
+    assert len(target.layers) == sum(tensor.ndim > 1 for tensor in fitting.tensors.values())
 
 
 def test_names_are_unique() -> None:
@@ -48,7 +59,9 @@ def test_every_reason_in_one_line() -> None:
 
 
 def test_unknown_adapter() -> None:
-    with pytest.raises(AdapterError, match=r"auto, mlp, convnet or file\.py:factory, found 'resnet'"):
+    with pytest.raises(
+        AdapterError, match=r"auto, mlp, convnet, exported, .*timm:NAME or file\.py:factory, found 'resnet'"
+    ):
         build_target(checkpoint(FITTING["mlp"]), "resnet", InputOptions())
 
 

@@ -98,4 +98,4 @@ def test_refusals() -> None:
     assert "no 4-D" in refusal({"w": torch.ones(2, 3)})
     assert "no 2-D" in refusal({"w": torch.ones(2, 3, 3, 3)})
     assert "takes 3 channels" in refusal(state, None, input_shape="1,8,8")
-    assert "running_mean" in refusal({**state, "bn.running_mean": torch.ones(4)}, 8)
+    assert "lacks part of its tensors" in refusal({**state, "bn.running_mean": torch.ones(4)}, 8)
