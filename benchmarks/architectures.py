@@ -32,7 +32,7 @@ class Case:
     batch: int | None = None
     augmented: bool = False
     optimiser: str = "sgd"
-    rate: float = 0.02
+    rate: float = 0.1
     decay: float = 5e-3
     steps: int = 4000
     seed: int = 21
@@ -43,14 +43,15 @@ CASES = {
     "1 convolution": Case(),
     "1 convolution, 100 images": Case(n=100, steps=6000),
     "1 convolution, 1 output": Case(outputs=1),
-    "2 convolutions": Case(blocks=((32, 1, 1), (32, 1, 1))),
+    "2 convolutions": Case(blocks=((32, 1, 1), (32, 1, 1)), rate=0.03, steps=8000),
     "1 convolution, stride 2": Case(blocks=((32, 2, 1),), padding=1),
     "1 convolution, max-pool": Case(blocks=((32, 1, 2),), padding=1),
     "3 convolutions, max-pools": Case(blocks=POOLED, padding=1, hidden=256, steps=6000),
     "1 convolution, BatchNorm": Case(batch_norm=True),
     "1 convolution, batches of 10": Case(batch=10),
-    "1 convolution, AdamW": Case(optimiser="adamw", rate=1e-3, decay=1e-2),
+    "1 convolution, AdamW": Case(optimiser="adamw", rate=1e-3, decay=0.5),
     "1 convolution, decay 5e-4": Case(decay=5e-4),
+    "1 convolution, rate 0.02": Case(rate=0.02),
     "1 convolution, flips and crops": Case(augmented=True),
 }
 

@@ -188,7 +188,7 @@ def measured(case: Case) -> dict[str, object]:
     cut = cut_spectrum(sites[0].weight)
     n = len(case.images["members"])
     others = torch.cat([case.images["members"], case.images["fresh"]])
-    rectified = rectified_sites(case.target.module, sites)
+    rectified = rectified_sites(case.target.module, sites, others)
     parts = membership_parts(sites[0], cut, rectified, others, case.images["controls"])
     distance, control = combined_distance(parts)
     scores = {part.name.split(" of ")[0] + (part.name[-2:] if "kinks" in part.name else ""): part for part in parts}

@@ -3,6 +3,8 @@
 In: `Loaded` and settings. Out: an `Assessment`. Must know neither files nor the instrument, which is checked with it.
 """
 
+import math
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -14,13 +16,13 @@ from privaudit.budget import plan_for
 from privaudit.config import ScanSettings
 from privaudit.evidence import budget_curve, evidence_of
 from privaudit.inspection import preflight_of, survey_of
-from privaudit.loading import Loaded
+from privaudit.loading import Loaded, on_device
 from privaudit.matching import MatchTable, match
-from privaudit.membership import MembershipTable, membership_test, rectified_sites
+from privaudit.membership import MembershipTable, read_membership
 from privaudit.objectives.interface import AbstractObjective
 from privaudit.objectives.span_equation import SpanEquation
 from privaudit.preflight import Survey
-from privaudit.progress import ProgressListener
+from privaudit.progress import ProgressListener, TrialProgress
 from privaudit.reconstructions import Reconstructions
 from privaudit.result import Attack, AttackRun, BudgetPoint, Evidence, Instrument, Preflight, Verdict
 from privaudit.searches import build_searches
@@ -79,7 +81,7 @@ def assess(
     listener.stage("preflight", "reading the spectrum of the weights")
     found = survey_of(loaded, settings)
     listener.stage("membership", "which images the weights betray without rebuilding any")
-    membership = _membership(loaded, found, settings.fpr)
+    membership = _membership(loaded, found, settings.fpr, listener)
     searches = build_searches(
         loaded.target, found, loaded.knowledge, settings.candidates, getattr(torch, settings.dtype), loaded.device
     )
@@ -100,14 +102,26 @@ def assess(
     return Assessment(preflight_of(loaded, found), attacked, evidence, table, outcome.reconstructions)
 
 
-def _membership(loaded: Loaded, found: Survey, fpr: float) -> MembershipTable | None:
+def _membership(loaded: Loaded, found: Survey, fpr: float, listener: ProgressListener) -> MembershipTable | None:
     if loaded.reference is None:
         return None
-    site, cut = found.first or (None, None)
-    to_inputs = loaded.preprocessing.to_inputs
-    controls = None if loaded.control is None else to_inputs(loaded.control.pixels)
-    rectified = rectified_sites(loaded.target.module, found.sites)
-    return membership_test(site, cut, rectified, to_inputs(loaded.reference.pixels), controls, fpr)
+    target, preprocess = loaded.target, on_device(loaded.preprocessing, loaded.device).to_inputs
+    begun = time.monotonic()
+
+    def tell(share: float) -> None:
+        left = (time.monotonic() - begun) * (1 - share) / share
+        listener.trial(TrialProgress("multipliers", share, math.nan, 0, 1, left))
+
+    return read_membership(
+        target.module,
+        target.as_trained,
+        found.sites,
+        found.cuts[0] if found.cuts else None,
+        preprocess(loaded.reference.pixels.to(loaded.device)),
+        None if loaded.control is None else preprocess(loaded.control.pixels.to(loaded.device)),
+        fpr,
+        on_progress=tell,
+    )
 
 
 def _evidence(

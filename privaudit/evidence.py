@@ -8,18 +8,21 @@ import os
 import secrets
 
 import numpy as np
+from scipy.stats import rankdata
 
 from privaudit.attack_types import Snapshot
 from privaudit.data import ImageSet
 from privaudit.matching import MatchTable, best_scores
 from privaudit.membership import MembershipTable
 from privaudit.membership import OperatingPoint as MeasuredPoint
+from privaudit.membership.exposure import Exposure as Solved
 from privaudit.result import (
     BudgetPoint,
     CalibratedThreshold,
     Distributions,
     Evidence,
     EvidenceRecord,
+    Exposure,
     Membership,
     MembershipPart,
     OperatingPoint,
@@ -114,6 +117,27 @@ def membership_of(table: MembershipTable) -> Membership:
             for part in table.parts
         ),
         operating_points=_points(table.operating_points),
+        exposure=_exposure(table.exposure),
+    )
+
+
+def _exposure(found: Solved | str) -> Exposure:
+    if isinstance(found, str):
+        return Exposure(
+            applicable=False,
+            reason=found,
+            explained=None,
+            explained_by_members=None,
+            explained_by_controls=None,
+            iterations=0,
+        )
+    return Exposure(
+        applicable=True,
+        reason=found.reason,
+        explained=found.explained,
+        explained_by_members=found.explained_by_members,
+        explained_by_controls=found.explained_by_controls,
+        iterations=found.iterations,
     )
 
 
@@ -145,6 +169,7 @@ def evidence_of(
             control_ssim=_listed(None if table.controls is None else table.controls.ssim),
             placebo_ssim=_listed(table.placebo_ssim),
             membership_control=_listed(membership.control_distance),
+            multiplier_control=_listed(None if isinstance(membership.exposure, str) else membership.exposure.controls),
         ),
         ssim_definition=FROZEN.describe(),
         excluded_duplicates=tuple(_identifier(name, salt) for name in duplicates),
@@ -156,6 +181,7 @@ def _records(
     reference: ImageSet, table: MatchTable, membership: MembershipTable, threshold: float | None, salt: str | None
 ) -> tuple[EvidenceRecord, ...]:
     distance = membership.member_distance
+    multipliers, ranks = _multipliers(membership)
     return tuple(
         EvidenceRecord(
             id=_identifier(name, salt),
@@ -168,9 +194,19 @@ def _records(
             membership_found=membership.threshold is not None
             and distance is not None
             and bool(distance[i] < membership.threshold),
+            multiplier=None if multipliers is None else round(float(multipliers[i]), 6),
+            exposure_rank=None if ranks is None else int(ranks[i]),
         )
         for i, name in enumerate(reference.names)
     )
+
+
+def _multipliers(table: MembershipTable) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """Multipliers of the reference and their places among those of all images, 1 the largest."""
+    if isinstance(table.exposure, str):
+        return None, None
+    every = np.concatenate([table.exposure.members, table.exposure.controls])
+    return table.exposure.members, rankdata(-every, method="min")[: len(table.exposure.members)]
 
 
 def _salt() -> str:

@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict
 from privaudit.config import ScanSettings
 from privaudit.evidence import membership_of
 from privaudit.loading import Loaded, load, on_device
-from privaudit.membership import membership_test, rectified_sites
+from privaudit.membership import read_membership
 from privaudit.preflight import Survey, explained_by, survey
 from privaudit.progress import ProgressListener
 from privaudit.result import Layer, Membership, Preflight, SpectrumCut
@@ -46,12 +46,21 @@ def inspect_model(settings: ScanSettings, listener: ProgressListener) -> Inspect
     found = survey_of(loaded, settings)
     membership = None
     if loaded.reference is not None:
-        site, cut = found.first or (None, None)
         preprocess = on_device(loaded.preprocessing, loaded.device).to_inputs
         controls = None if loaded.control is None else preprocess(loaded.control.pixels.to(loaded.device))
         members = preprocess(loaded.reference.pixels.to(loaded.device))
-        rectified = rectified_sites(loaded.target.module, found.sites)
-        membership = membership_of(membership_test(site, cut, rectified, members, controls, settings.fpr))
+        target, cut = loaded.target, found.cuts[0] if found.cuts else None
+        table = read_membership(
+            target.module,
+            target.as_trained,
+            found.sites,
+            cut,
+            members,
+            controls,
+            settings.fpr,
+            with_multipliers=False,
+        )
+        membership = membership_of(table)
     target = loaded.target
     return Inspection(
         path=str(settings.model),

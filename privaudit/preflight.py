@@ -90,7 +90,7 @@ def survey(target: AttackTarget, metadata: dict[str, str], task: str) -> Survey:
         task: `auto`, `binary`, `multiclass` or `regression`.
     """
     sites = linear_sites(target)
-    cuts = tuple(cut_spectrum(s.weight) if s.weight.numel() <= _CUT_LIMIT else None for s in sites)
+    cuts = tuple(cut_spectrum(s.weight, target.n_outputs) if s.weight.numel() <= _CUT_LIMIT else None for s in sites)
     equation, why = choose_equation(task, target.n_outputs, metadata)
     first = cuts[0] if cuts else None
     has_signal = first is not None and first.rule != "none"

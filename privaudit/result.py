@@ -6,24 +6,58 @@ infinite. `privaudit.result_file` reads and writes it.
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from privaudit.result_evidence import (
+    CalibratedThreshold,
+    Distributions,
+    Evidence,
+    EvidenceRecord,
+    Exposure,
+    Membership,
+    MembershipPart,
+    OperatingPoint,
+    PublishedThreshold,
+    Record,
+)  # fmt: skip
+
+__all__ = [
+    "SCHEMA_VERSION",
+    "Attack",
+    "AttackRun",
+    "AuditResult",
+    "BudgetPoint",
+    "CalibratedThreshold",
+    "Distributions",
+    "Evidence",
+    "EvidenceRecord",
+    "Exposure",
+    "Finding",
+    "Instrument",
+    "Layer",
+    "Membership",
+    "MembershipPart",
+    "Model",
+    "OperatingPoint",
+    "Preflight",
+    "PublishedThreshold",
+    "Reproduce",
+    "SpectrumCut",
+    "Tool",
+    "Verdict",
+    "VerdictStatus",
+]
 
 SCHEMA_VERSION = "1"
 VerdictStatus = Literal["no_leak_found", "leak_found", "inconclusive"]
 
 
-class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, protected_namespaces=())
-
-
-class Tool(_Record):
+class Tool(Record):
     """What produced the result."""
 
     name: Literal["privaudit"] = "privaudit"
     version: str
 
 
-class Layer(_Record):
+class Layer(Record):
     """One layer of the audited network."""
 
     name: str
@@ -32,7 +66,7 @@ class Layer(_Record):
     has_bias: bool
 
 
-class Model(_Record):
+class Model(Record):
     """The audited file. `path` is as the user typed it."""
 
     path: str
@@ -46,7 +80,7 @@ class Model(_Record):
     metadata: dict[str, str]
 
 
-class SpectrumCut(_Record):
+class SpectrumCut(Record):
     """Where the singular values of a linear layer stop being signal.
 
     Attributes:
@@ -67,7 +101,7 @@ class SpectrumCut(_Record):
     rule: str
 
 
-class Preflight(_Record):
+class Preflight(Record):
     """What can be attacked and why not.
 
     Attributes:
@@ -90,7 +124,7 @@ class Preflight(_Record):
     spectra: tuple[SpectrumCut, ...]
 
 
-class BudgetPoint(_Record):
+class BudgetPoint(Record):
     """Leaked records counted after `seconds` of attack, at both thresholds."""
 
     seconds: float
@@ -99,7 +133,7 @@ class BudgetPoint(_Record):
     members_calibrated: int
 
 
-class AttackRun(_Record):
+class AttackRun(Record):
     """One objective's share of the attack. `status`: finished, budget_exhausted, interrupted or non_finite."""
 
     objective: str
@@ -113,7 +147,7 @@ class AttackRun(_Record):
     explained: float | None
 
 
-class Attack(_Record):
+class Attack(Record):
     """What was run. `explained`: share of the squared weights that the best sum of gradients explains, in [0, 1]."""
 
     mode: str
@@ -132,126 +166,14 @@ class Attack(_Record):
     reconstructions: int
 
 
-class PublishedThreshold(_Record):
-    """The literature's fixed threshold, SSIM > 0.4. `placebo_leaked`: members above it by unoptimised draws (mean)."""
-
-    ssim: float
-    members_leaked: int
-    controls_leaked: int
-    placebo_leaked: float | None
-
-
-class CalibratedThreshold(_Record):
-    """The threshold at the stated false-positive rate: the larger of the control and the placebo quantile.
-
-    `ssim` is None, and the counts 0, where no false-positive rate can be given; `reason` then says why.
-    `interval_low`/`interval_high`: Clopper–Pearson 95 % bounds on the number of leaked records in a population like the
-    reference, scaled to the reference's size. `p_value`: exact test that members and controls are exchangeable.
-    """
-
-    ssim: float | None
-    fpr: float
-    members_leaked: int
-    controls_leaked: int
-    interval_low: float
-    interval_high: float
-    p_value: float | None
-    control_quantile: float | None
-    placebo_quantile: float | None
-    reason: str
-
-
-class OperatingPoint(_Record):
-    """Members found at one rate, with Clopper–Pearson 95 % bounds in records; None, and why, where controls are few."""
-
-    fpr: float
-    members_found: int | None
-    tpr: float | None
-    interval_low: float | None
-    interval_high: float | None
-    reason: str
-
-
-class MembershipPart(_Record):
-    """One statistic of the membership test by itself."""
-
-    name: str
-    auc: float | None
-    operating_points: tuple[OperatingPoint, ...]
-
-
-class Membership(_Record):
-    """Membership readable from the weights: row spaces and kinks, combined on a scale that controls set.
-
-    `threshold` is on the distance, in (0, 1]: members lie below it. The last two fields were added later.
-    """
-
-    method: str
-    applicable: bool
-    reason: str
-    fpr: float
-    threshold: float | None
-    members_found: int
-    controls_found: int
-    interval_low: float
-    interval_high: float
-    p_value: float | None
-    auc: float | None
-    parts: tuple[MembershipPart, ...] = ()
-    operating_points: tuple[OperatingPoint, ...] = ()
-
-
-class EvidenceRecord(_Record):
-    """One training image of the reference and the best reconstruction of it.
-
-    `id` is a salted hash unless `--reveal`; `reconstruction` indexes `images` in reconstructions.safetensors.
-    """
-
-    id: str
-    label: int | None
-    ssim: float
-    ncc: float
-    reconstruction: int
-    leaked: bool
-    membership_score: float | None
-    membership_found: bool
-
-
-class Distributions(_Record):
-    """Scores behind the counts, for plots and for whoever wants to check them.
-
-    `control_ssim`: best SSIM of every control; `placebo_ssim`: best SSIM of members over the placebo's draws;
-    `membership_control`: the controls' membership distances.
-    """
-
-    control_ssim: tuple[float, ...]
-    placebo_ssim: tuple[float, ...]
-    membership_control: tuple[float, ...]
-
-
-class Evidence(_Record):
-    """Members against controls, both through the same code. Counts are of images."""
-
-    members: int
-    controls: int
-    published_threshold: PublishedThreshold
-    calibrated_threshold: CalibratedThreshold
-    membership: Membership
-    records: tuple[EvidenceRecord, ...]
-    distributions: Distributions
-    ssim_definition: str
-    excluded_duplicates: tuple[str, ...]
-    warnings: tuple[str, ...]
-
-
-class Instrument(_Record):
+class Instrument(Record):
     """Checks of the instrument itself; `not_run` where a scan did not run one."""
 
     positive_control: Literal["passed", "failed", "not_run"]
     negative_control: Literal["passed", "failed", "not_run"]
 
 
-class Finding(_Record):
+class Finding(Record):
     """One of the two findings, never mixed. `status` includes `not_applicable` (with the reason) and `not_run`."""
 
     name: Literal["rebuilt", "membership"]
@@ -263,7 +185,7 @@ class Finding(_Record):
     reason: str
 
 
-class Verdict(_Record):
+class Verdict(Record):
     """The decision and every reason for it. Its rule is `privaudit.verdict.decide`."""
 
     status: VerdictStatus
@@ -274,7 +196,7 @@ class Verdict(_Record):
     findings: tuple[Finding, ...]
 
 
-class Reproduce(_Record):
+class Reproduce(Record):
     """How to run it again."""
 
     command: str
@@ -285,7 +207,7 @@ class Reproduce(_Record):
     machine: str
 
 
-class AuditResult(_Record):
+class AuditResult(Record):
     """The whole of `result.json`. `evidence` is None without a reference."""
 
     schema_version: Literal["1"] = "1"

@@ -18,6 +18,8 @@ from privaudit.adapters.interface import AttackTarget
 _PIXEL_STD = 0.2  # standard deviation of natural images around their mean image (CIFAR-10: 0.23; METHOD 3c)
 _NEAR_NOISE = 6.0  # of the noise edge: a cliff may end on weak leftovers of training (METHOD 3e, CNN: 4.6)
 _CLIFF = 2.0  # ratio of neighbouring singular values that counts as a cliff
+_FAR_CLIFF = 4.0  # the same, far above the noise: what is left below it are leftovers of training, not images
+_FAR_BELOW = 0.01  # of the largest singular value, where such leftovers lie; class directions lie above
 _ROUGHNESS_FLOOR = 0.02  # share of the mean roughness added to every direction (METHOD 3c)
 
 
@@ -158,24 +160,34 @@ def _noise_edge(singular: np.ndarray, n_rows: int, n_columns: int) -> float:
     return edge
 
 
-def cut_spectrum(weight: Tensor) -> Cut:
+def cut_spectrum(weight: Tensor, n_classes: int = 0) -> Cut:
     """The number of signal directions of a weight matrix (n_out, n_in), with an interval.
 
     Signal is what lies above the edge of the bulk that a random matrix of the observed noise level would have
     (METHOD 3c). Where the spectrum falls off a cliff close to that edge, the cliff is the better estimate: noise of
-    unequal variance has a wider bulk than the random matrix. The interval moves the edge by 2 % down and 10 % up.
+    unequal variance has a wider bulk than the random matrix. So is the last steep cliff further up: behind
+    convolutions, features still move while weight decay removes what they left (benchmarks/RESULTS.md). The interval
+    moves the edge by 2 % down and 10 % up.
+
+    Args:
+        weight: (n_out, n_in).
+        n_classes: outputs of the network. A cliff after as many directions or fewer is where class means end, which
+            features collapse to late in training (Papyan et al. 2020), and counts no images.
     """
     singular = torch.linalg.svdvals(weight.double()).cpu().numpy()
     edge = _noise_edge(singular, *weight.shape)
     rank, high, low = (int((singular > margin * edge).sum()) for margin in (1.03, 0.98, 1.1))
     if rank == 0:
         return Cut(singular, len(singular), 0, len(singular), 1.0, "none")
-    if rank == len(singular):
+    below = singular[1 : rank + 1]
+    ratios = singular[: len(below)] / np.maximum(below, 1e-300)
+    ratios[:n_classes] = 0
+    far = np.flatnonzero((ratios >= _FAR_CLIFF) & (below <= _FAR_BELOW * singular[0]))
+    if rank == len(singular) and not len(far):
         return Cut(singular, rank, rank, rank, 1.0, "full")
-    ratios = singular[:rank] / np.maximum(singular[1 : rank + 1], 1e-300)
-    ratios[singular[1 : rank + 1] > _NEAR_NOISE * edge] = 0
-    cliff = int(ratios.argmax())
-    if ratios[cliff] >= _CLIFF:
+    near = np.where(below > _NEAR_NOISE * edge, 0, ratios)
+    cliff = int(far[-1]) if len(far) else int(near.argmax())
+    if near[cliff] >= _CLIFF or len(far):
         return Cut(
             singular,
             cliff + 1,

@@ -18,6 +18,7 @@ from privaudit.result import (
     Distributions,
     Evidence,
     EvidenceRecord,
+    Exposure,
     Instrument,
     Layer,
     Membership,
@@ -46,6 +47,7 @@ class Case:
     has_reference: bool = True
     has_labels: bool = True
     membership_applicable: bool = True
+    exposure: str = "solved"
     applicable: bool = True
     interrupted: bool = False
     is_saturated: bool = True
@@ -218,6 +220,8 @@ def _evidence(case: Case) -> Evidence:
     threshold = max(values) if m and thresholds[0].value is not None else None
     near = quantile_threshold(-control_distance, 0.01).value
     order = generator.permutation(n)
+    is_solved = case.exposure == "solved"
+    multipliers = np.concatenate([generator.normal(0.4, 0.1, n), generator.normal(0, 0.1, m)])
     records = tuple(
         EvidenceRecord(
             id=sha256(f"{case.seed}/{i}".encode()).hexdigest()[:12],
@@ -228,6 +232,8 @@ def _evidence(case: Case) -> Evidence:
             leaked=threshold is not None and bool(ssim[i] > threshold),
             membership_score=float(distance[i]) if case.membership_applicable else None,
             membership_found=case.membership_applicable and near is not None and bool(distance[i] < -near),
+            multiplier=float(multipliers[i]) if is_solved else None,
+            exposure_rank=int((multipliers > multipliers[i]).sum()) + 1 if is_solved else None,
         )
         for i in range(n)
     )
@@ -247,6 +253,7 @@ def _evidence(case: Case) -> Evidence:
             control_ssim=tuple(control.tolist()),
             placebo_ssim=tuple(placebo.tolist()),
             membership_control=tuple(control_distance.tolist()) if case.membership_applicable else (),
+            multiplier_control=tuple(multipliers[n:].tolist()) if is_solved else (),
         ),
         ssim_definition="scikit-image structural_similarity, 7 x 7 uniform window, data_range 1, mean over channels",
         excluded_duplicates=(),
@@ -306,4 +313,20 @@ def _membership(
         if is_measured
         else (),
         operating_points=listed,
+        exposure=_exposure(case),
+    )
+
+
+def _exposure(case: Case) -> Exposure | None:
+    """As scanned, not solved for, or of a version that had none."""
+    if case.exposure == "none":
+        return None
+    is_solved = case.exposure == "solved"
+    return Exposure(
+        applicable=is_solved,
+        reason="" if is_solved else "Torch cannot differentiate this network both ways: an operation.",
+        explained=0.9 if is_solved else None,
+        explained_by_members=0.85 if is_solved else None,
+        explained_by_controls=0.1 if is_solved else None,
+        iterations=20 if is_solved else 0,
     )

@@ -6,9 +6,10 @@ import torch
 
 from privaudit.attack_types import Snapshot
 from privaudit.data import ImageSet
-from privaudit.evidence import budget_curve, calibrated, evidence_of, membership_of, published
+from privaudit.evidence import _multipliers, budget_curve, calibrated, evidence_of, membership_of, published
 from privaudit.matching import MatchTable, Scores
 from privaudit.membership import MembershipTable
+from privaudit.membership.exposure import Exposure
 
 FPR = 0.01
 
@@ -135,8 +136,21 @@ def test_warnings_name_few_controls_and_chance_above_the_published_threshold():
 def test_membership_is_carried_over_field_by_field():
     given = MembershipTable("how", True, "why", 0.02, 0.3, 5, 1, 2.0, 7.0, 0.004, 0.9, None, None)
     found = membership_of(given)
-    for name in type(found).model_fields:
+    for name in set(type(found).model_fields) - {"exposure"}:
         assert getattr(found, name) == getattr(given, name), name
+    assert found.exposure is not None and not found.exposure.applicable
+
+
+def test_exposure_is_ranked_among_reference_and_controls():
+    solved = Exposure(np.array([0.5, 0.1, 0.9]), np.array([0.2, 0.6]), 0.8, 0.7, 0.1, 20, "")
+    given = MembershipTable("how", True, "why", 0.02, 0.3, 5, 1, 2.0, 7.0, 0.004, 0.9, None, None, exposure=solved)
+    found = membership_of(given).exposure
+    assert found is not None and found.applicable
+    for name in ("explained", "explained_by_members", "explained_by_controls", "iterations", "reason"):
+        assert getattr(found, name) == getattr(solved, name), name
+    multipliers, ranks = _multipliers(given)
+    assert ranks is not None and multipliers is not None
+    assert ranks.tolist() == [3, 5, 1] and multipliers.tolist() == [0.5, 0.1, 0.9]
 
 
 def test_the_curve_counts_every_snapshot_and_ends_with_the_last():

@@ -8,8 +8,9 @@ from sklearn.datasets import load_digits
 from torch import Tensor, nn
 
 from privaudit.adapters.interface import AttackTarget
-from privaudit.membership import membership_test, rectified_sites
+from privaudit.membership import membership_test, read_membership, rectified_sites
 from privaudit.membership.combination import LEAST_CONTROLS, Part, combined_distance, log_p_values
+from privaudit.membership.exposure import Exposure
 from privaudit.membership.parts import (
     cosine_basis,
     kink_excess,
@@ -17,6 +18,8 @@ from privaudit.membership.parts import (
     to_frequencies,
     whitened_distance,
 )
+from privaudit.membership.reading import MULTIPLIERS
+from privaudit.membership.rectified import channel_kink_excess, n_with_channels
 from privaudit.membership.table import operating_points
 from privaudit.networks import ReluMlp, linear_layer
 from privaudit.planted import one_thread, plant
@@ -169,7 +172,7 @@ def target_of(tensors: dict[str, Tensor], shape: tuple[int, int, int]) -> Attack
 def audited(tensors: dict[str, Tensor], members: Tensor, controls: Tensor, fpr: float = 0.01):
     target = target_of(tensors, tuple(members.shape[1:]))
     sites = linear_sites(target)
-    rectified = rectified_sites(target.module, sites)
+    rectified = rectified_sites(target.module, sites, members)
     assert [site.name for site in rectified] == ["layers.0", "layers.1"]
     return membership_test(sites[0], cut_spectrum(sites[0].weight), rectified, members, controls, fpr)
 
@@ -198,7 +201,7 @@ def test_more_images_than_inputs_are_read_by_their_kinks(digits):
     full = type(full)(full.singular_values, 64, 64, 64, 1.0, "full")
     kinks = membership_test(site[0], full, site[:2], inputs[:100], inputs[200:], 0.01)
     assert kinks.applicable and [part.name for part in kinks.parts] == ["kinks of layers.0", "kinks of layers.1"]
-    assert "only kinks are read" in kinks.reason and kinks.members_found > 50
+    assert "only kinks and multipliers are read" in kinks.reason and kinks.members_found > 50
 
 
 def test_strangers_and_untrained_networks_are_not_readable(digits):
@@ -231,6 +234,58 @@ def test_pictures_learnt_by_heart_are_found_and_strangers_are_not():
 def test_only_layers_known_to_be_followed_by_a_relu_have_kinks():
     module = nn.Sequential(nn.Flatten(), nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 4), nn.Tanh(), nn.Linear(4, 3))
     target = AttackTarget(module.eval(), "file", (1, 2, 3), 3, ())
-    assert [site.name for site in rectified_sites(module, linear_sites(target))] == ["1"]
-    other = nn.ModuleList([nn.Linear(6, 5)])
-    assert rectified_sites(other, linear_sites(target)) == ()
+    assert [site.name for site in rectified_sites(module, linear_sites(target), random(1, 1, 2, 3))] == ["1"]
+
+
+class Functions(nn.Module):
+    """ReLUs as calls: behind a convolution, in place behind a sum, and behind the first linear layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.first, self.second = nn.Conv2d(1, 3, 3, padding=1), nn.Linear(18, 5), nn.Linear(5, 2)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        hidden = torch.relu(self.conv(inputs))
+        hidden = (hidden + inputs).relu_()
+        return self.second(nn.functional.relu(self.first(hidden.flatten(1)), inplace=True))
+
+
+def test_relus_are_caught_wherever_they_are_called():
+    module, inputs = Functions().eval().requires_grad_(False), random(4, 1, 2, 3)
+    sites = linear_sites(AttackTarget(module, "file", (1, 2, 3), 2, ()))
+    assert [site.name for site in rectified_sites(module, sites, inputs)] == ["first"]
+    assert n_with_channels(module, inputs) == 2
+
+
+def test_kinks_of_convolutions_equal_their_obvious_form():
+    module, inputs = nn.Sequential(nn.Conv2d(1, 3, 1), nn.ReLU(), nn.Conv2d(3, 2, 3), nn.ReLU()), random(70, 1, 5, 6)
+    found = channel_kink_excess(module.eval().requires_grad_(False), inputs)
+    for image in (0, 65):
+        near = wide = 0.0
+        first = module[0](inputs[image : image + 1])
+        for hidden in (first, module[2](first.relu())):
+            for channel in hidden[0].double():
+                # 30 positions in the first layer are enough for a scale of their own, 12 in the second are not.
+                size = (channel if channel.numel() >= 16 else hidden[0].double()).square().mean().sqrt()
+                near += float((1 / (1 + (channel / size / 3e-4) ** 2)).sum())
+                wide += float((1 / (1 + (channel / size / 3e-3) ** 2)).sum())
+        assert found[image] == pytest.approx((near - wide / 10) / (wide / 10 + 1) ** 0.5, rel=1e-4)
+
+
+def test_everything_is_read_from_a_network_of_any_kind(digits):
+    inputs, tensors = digits
+    target = target_of(tensors, (1, 8, 8))
+    sites = linear_sites(target)
+    table = read_membership(
+        target.module, target.as_trained, sites, cut_spectrum(sites[0].weight), inputs[:100], inputs[200:], 0.01
+    )
+    by_name = {part.name: part.operating_points[0].members_found for part in table.parts}
+    assert by_name[MULTIPLIERS] > 90
+    assert isinstance(table.exposure, Exposure) and table.exposure.explained_by_members > 0.5
+    assert table.members_found > 50 and table.controls_found == 0
+    quick = read_membership(
+        target.module, target.as_trained, sites, None, inputs[:100], inputs[200:], 0.01, with_multipliers=False
+    )
+    assert MULTIPLIERS not in {part.name for part in quick.parts} and "inspect" in str(quick.exposure)
+    alone = read_membership(target.module, target.as_trained, sites, None, inputs[:100], None, 0.01)
+    assert alone.threshold is None and "Without controls" in str(alone.exposure)

@@ -87,6 +87,25 @@ def test_a_cliff_counts_exactly(seed):
     assert (cut.singular_values[:-1] >= cut.singular_values[1:]).all()
 
 
+def test_the_last_steep_cliff_counts_far_above_the_noise_too():
+    """Class means, images and leftovers of training, as behind convolutions: three scales and noise below."""
+    generator = torch.Generator().manual_seed(0)
+    left, right = (torch.linalg.qr(torch.randn(n, 120, generator=generator))[0] for n in (200, 150))
+    values = torch.cat([torch.linspace(1, 0.5, 9), torch.linspace(0.05, 0.01, 31), 1e-3 * 0.9 ** torch.arange(80)])
+    weight = (left * values) @ right.T + 1e-7 * torch.randn(200, 150, generator=generator)
+    cut = cut_spectrum(weight)
+    assert (cut.rank, cut.rule) == (40, "cliff") and cut.cliff_ratio == pytest.approx(10, rel=0.01)
+    assert cut.low <= 40 <= cut.high
+
+
+def test_a_cliff_behind_the_class_means_counts_no_images():
+    weight = noisy(3, 60, 0, (200, 120))
+    assert cut_spectrum(weight).rule == "cliff"
+    cut = cut_spectrum(weight, 3)
+    assert (cut.rank, cut.rule) == (3, "noise_edge")
+    assert cut_spectrum(weight, 2).rule == "cliff"
+
+
 @pytest.mark.parametrize("uniform", [False, True], ids=["normal", "uniform"])
 def test_random_matrices_show_no_signal(uniform):
     """Measured false signals: about 3.5 % of layers this small (21 of 600), 0 of 40 at 300 × 500.

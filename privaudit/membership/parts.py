@@ -5,15 +5,13 @@ know neither labels nor which images are members.
 """
 
 from collections.abc import Callable
-from itertools import pairwise
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.fft import dct
-from torch import Tensor, nn
+from torch import Tensor
 
-from privaudit.networks import ReluMlp
 from privaudit.spans import LinearSite, noise_deviation
 
 _BLOCK = 1024
@@ -25,8 +23,8 @@ _ROUGHNESS_FLOOR = 0.005  # added to the Laplacian's eigenvalues, which go up to
 _COLOUR_SHARE = 0.3  # variance of a colour difference relative to that of the channels' mean
 _PRIOR_WEIGHT = 10.0  # of images against noise in the rows' prior covariance
 
-_BAND = 3e-4  # of |w·x + b| / (‖w‖ ‖x‖): METHOD 3 found kinks within 1e-3 of pre-activations
-_WIDE = 10.0  # the wider band, in bands
+BAND = 3e-4  # of |w·x + b| / (‖w‖ ‖x‖): METHOD 3 found kinks within 1e-3 of pre-activations
+WIDE = 10.0  # the wider band, in bands
 
 
 def span_distance(site: LinearSite, rank: int, inputs: Tensor) -> NDArray[np.float64]:
@@ -123,28 +121,15 @@ def kink_excess(site: LinearSite, inputs: Tensor) -> NDArray[np.float64]:
     def excess(features: Tensor) -> Tensor:
         scale = norms * features.norm(dim=1, keepdim=True)
         nearness = _ratio((features @ weight.T + bias).abs(), scale, torch.inf)
-        near, wide = ((1 / (1 + (nearness / band) ** 2)).sum(1) for band in (_BAND, _WIDE * _BAND))
-        return (near - wide / _WIDE) / (wide / _WIDE + 1).sqrt()
+        near, wide = ((1 / (1 + (nearness / band) ** 2)).sum(1) for band in (BAND, WIDE * BAND))
+        return poisson_excess(near, wide)
 
     return _by_block(site, inputs, excess)
 
 
-def rectified_sites(module: nn.Module, sites: tuple[LinearSite, ...]) -> tuple[LinearSite, ...]:
-    """The linear layers that a ReLU follows directly: all but the last of a `ReluMlp`, and those of an `nn.Sequential`.
-
-    Of other modules nothing is known about what follows, so none is returned.
-    """
-    if isinstance(module, ReluMlp):
-        return sites[:-1]
-    if not isinstance(module, nn.Sequential):
-        return ()
-    children = list(module.named_children())
-    followed = {name for (name, _), (_, behind) in pairwise(children) if _is_relu(behind)}
-    return tuple(site for site in sites if site.name in followed)
-
-
-def _is_relu(module: nn.Module) -> bool:
-    return isinstance(module, nn.ReLU)
+def poisson_excess(near: Tensor, wide: Tensor) -> Tensor:
+    """Standard deviations by which counts in the band exceed a tenth of those in the wide one; any shape."""
+    return (near - wide / WIDE) / (wide / WIDE + 1).sqrt()
 
 
 def log_nearness(distance: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -1,7 +1,7 @@
 """The membership test: which statistics apply, their combination, its threshold and what passes it (METHOD 3b)."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from privaudit.membership.combination import LEAST_CONTROLS, Part, combined_distance
+from privaudit.membership.exposure import Exposure
 from privaudit.membership.parts import kink_excess, log_nearness, span_distance, whitened_distance
 from privaudit.spans import Cut, LinearSite
 from privaudit.statistics import (
@@ -21,6 +22,10 @@ from privaudit.statistics import (
 
 RATES = (0.01, 0.001)
 """False-positive rates of the operating points: those that the literature states (Carlini et al. 2022)."""
+
+
+_TELLING_WIDTH = 32
+"""Directions of a layer from which a spectrum without a signal tells that nothing was trained; a head has too few."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +56,7 @@ class MembershipTable:
     Attributes:
         member_distance: (N,) in (0, 1], lower is more member-like; None where the test does not apply.
         control_distance: the same for controls.
+        exposure: multipliers of members and controls, or why they were not solved for.
     """
 
     method: str
@@ -68,19 +74,22 @@ class MembershipTable:
     control_distance: NDArray[np.float64] | None
     parts: tuple[PartSummary, ...] = ()
     operating_points: tuple[OperatingPoint, ...] = ()
+    exposure: Exposure | str = ""
 
 
-def applicability(site: LinearSite | None, cut: Cut | None, has_kinks: bool = False) -> str:
+def applicability(site: LinearSite | None, cut: Cut | None, has_kinks: bool = False, has_further: bool = False) -> str:
     """Why the test does not apply, or an empty string.
 
     Args:
         site: the first linear layer.
         cut: its spectrum; None where it was too large to be computed.
         has_kinks: whether a linear layer is followed by a ReLU, whose kinks need no low rank.
+        has_further: whether something was read that needs no linear layer, such as multipliers.
     """
-    if cut is not None and site is not None and cut.rule == "none":
+    is_blank = cut is not None and site is not None and cut.rule == "none"
+    if is_blank and site is not None and (site.sees_inputs or min(site.weight.shape) >= _TELLING_WIDTH):
         return f"No direction of layer {site.name} stands above the spectrum of a random matrix: nothing to read there."
-    if has_kinks:
+    if has_kinks or has_further:
         return ""
     if site is None or cut is None:
         return "The network has no linear layer whose row space could be read."
@@ -100,6 +109,8 @@ def membership_test(
     members: Tensor,
     controls: Tensor | None,
     fpr: float,
+    further: tuple[Part, ...] = (),
+    solved: Exposure | str = "",
 ) -> MembershipTable:
     """Count the members whose distance is smaller than that of every control.
 
@@ -114,16 +125,27 @@ def membership_test(
         members: (N, C, H, W) network inputs.
         controls: the same, or None: then distances are given and no threshold.
         fpr: false-positive rate in (0, 1).
+        further: parts that were read elsewhere, of the same images in the same order.
+        solved: the exposure among them, or why there is none.
     """
-    reason = applicability(site, cut, bool(rectified))
+    reason = applicability(site, cut, bool(rectified), bool(further))
     if reason:
-        return _without("membership from the weights", False, reason, fpr, 0, None, ())
-    parts = membership_parts(site, cut, rectified, members, controls)
+        table = _without("membership from the weights", False, reason, fpr, 0, None, ())
+        return replace(table, exposure=solved)
+    parts = (*membership_parts(site, cut, rectified, members, controls), *further)
+    return replace(_tested(site, cut, parts, len(members), fpr), exposure=solved)
+
+
+def _tested(
+    site: LinearSite | None, cut: Cut | None, parts: tuple[Part, ...], n_members: int, fpr: float
+) -> MembershipTable:
+    """The table for parts that apply."""
+    controls = parts[0].controls
     names = ", ".join(part.name for part in parts)
     if controls is None:
         why = "Without controls no false-positive rate can be given."
         distance = _plain(parts[0].members)
-        return _without(f"membership from the weights: {parts[0].name}", True, why, fpr, len(members), distance, parts)
+        return _without(f"membership from the weights: {parts[0].name}", True, why, fpr, n_members, distance, parts)
     if len(parts) == 1 or len(controls) < LEAST_CONTROLS:
         method = f"membership from the weights: {parts[0].name}"
         distances = _plain(parts[0].members), _plain(_controls(parts[0]))
@@ -142,7 +164,7 @@ def membership_parts(
 ) -> tuple[Part, ...]:
     """Scores of what applies: row spaces of the first layer where something lies outside, then kinks."""
     statistics: list[tuple[str, Callable[[Tensor], NDArray[np.float64]]]] = []
-    if site is not None and cut is not None and _has_outside(site, cut):
+    if site is not None and cut is not None and cut.rule != "none" and _has_outside(site, cut):
         statistics.append((f"row space of {site.name}", partial(_inside, site, cut.rank)))
         if site.sees_inputs:
             statistics.append((f"whitened row space of {site.name}", partial(_inside_whitened, site)))
@@ -173,12 +195,12 @@ def _plain(score: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def _explained(site: LinearSite | None, cut: Cut | None, parts: tuple[Part, ...]) -> str:
     """What the parts rest on."""
-    if site is None or cut is None:
-        return "No row space was read; kinks need none. Members nearer than every control count."
+    if site is None or cut is None or cut.rule == "none":
+        return "No row space was read; kinks and multipliers need none. Members nearer than every control count."
     if not _has_outside(site, cut):
         return (
             f"All {cut.rank} directions of layer {site.name} carry signal, so every image lies in its row space and "
-            "only kinks are read. Members nearer than every control count."
+            "only kinks and multipliers are read. Members nearer than every control count."
         )
     return f"First {cut.rank} of {len(cut.singular_values)} directions; members nearer than every control count."
 

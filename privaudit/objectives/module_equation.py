@@ -11,7 +11,7 @@ images.
 """
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -96,13 +96,31 @@ class Residual:
     coefficients: Tensor
 
 
+def parameter_importance(parameters: Mapping[str, Tensor], squared_norms: Mapping[str, float]) -> dict[str, float]:
+    """Weight of each parameter's relative squared residual.
+
+    A weight gets `min ‖W‖² / ‖W‖²`, as in `ReluMlpSum`; a vector a tenth of its weight's, or of its own where its
+    module has no weight matrix.
+
+    Args:
+        parameters: none of them zero.
+        squared_norms: by the same names.
+    """
+    matrices = {k: squared_norms[k] for k, v in parameters.items() if v.ndim > 1}
+    smallest = min(matrices.values(), default=min((squared_norms[k] for k in parameters), default=1.0))
+    owners = {k.rpartition(".")[0]: smallest / norm for k, norm in matrices.items()}
+    out = {}
+    for k in parameters:
+        own = min(1.0, smallest / squared_norms[k])
+        out[k] = smallest / matrices[k] if k in matrices else _BIAS_IMPORTANCE * owners.get(k.rpartition(".")[0], own)
+    return out
+
+
 class ModuleSum:
     """The weighted sum of gradients of a module and its distance from the weights.
 
     Attributes:
-        importance: of each parameter's relative squared residual. A weight gets `min ‖W‖² / ‖W‖²`, as in `ReluMlpSum`;
-            a vector a tenth of its weight's (or of its own, where its module has no weight matrix). Parameters that
-            are zero have no relative residual and are left out.
+        importance: as `parameter_importance`. Parameters that are zero have no relative residual and are left out.
     """
 
     def __init__(self, network: nn.Module, dtype: torch.dtype, chunk: int = _CHUNK, smoothing: float = _SMOOTHING):
@@ -119,17 +137,7 @@ class ModuleSum:
         parameters = {k: v.detach() for k, v in self._network.named_parameters()}
         self._norms = {k: float((v**2).sum()) for k, v in parameters.items()}
         self.parameters = {k: v for k, v in parameters.items() if self._norms[k] > 0}
-        self.importance = self._importance()
-
-    def _importance(self) -> dict[str, float]:
-        matrices = {k: self._norms[k] for k, v in self.parameters.items() if v.ndim > 1}
-        smallest = min(matrices.values(), default=min(self._norms.values(), default=1.0))
-        owners = {k.rpartition(".")[0]: smallest / norm for k, norm in matrices.items()}
-        out = {k: smallest / norm for k, norm in matrices.items()}
-        for k in self.parameters.keys() - matrices.keys():
-            own = min(1.0, smallest / self._norms[k])
-            out[k] = _BIAS_IMPORTANCE * owners.get(k.rpartition(".")[0], own)
-        return {k: out[k] for k in self.parameters}
+        self.importance = parameter_importance(self.parameters, self._norms)
 
     def outputs(self, inputs: Tensor) -> Tensor:
         """(m, C, H, W) to (m, K), without gradients."""

@@ -17,6 +17,7 @@ import privaudit
 from privaudit.errors import OutputError
 from privaudit.report import advice, sections, sentences, words
 from privaudit.report.evidence import evidence_view
+from privaudit.report.exposure import exposure_view
 from privaudit.report.interface import AbstractReport, ReportOptions
 from privaudit.report.pictures import Pictures
 from privaudit.report.plots import charts
@@ -45,6 +46,7 @@ class HtmlReport(AbstractReport):
             cards=sections.finding_cards(result),
             view=evidence_view(result, pictures, options),
             charts=charts(result),
+            exposure=exposure_view(result),
             class_rows=sections.class_rows(result.evidence),
             coverage=sections.coverage(result),
             limits=advice.limits(result),

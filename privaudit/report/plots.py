@@ -26,10 +26,15 @@ def charts(result: AuditResult) -> tuple[Chart, ...]:
     evidence = result.evidence
     if evidence is None:
         reason = "No reference images were given, so there are no scores to draw."
-        titles = {"ssim": SSIM_TITLE, "roc": ROC_TITLE, "distance": DISTANCE_TITLE, "budget": BUDGET_TITLE}
-        absent = tuple(Chart(name, title, absent=reason) for name, title in titles.items())
+        absent = tuple(Chart(name, title, absent=reason) for name, title in TITLES.items())
     else:
-        absent = (ssim_chart(evidence), roc_chart(evidence), distance_chart(evidence), budget_chart(result))
+        absent = (
+            ssim_chart(evidence),
+            roc_chart(evidence),
+            distance_chart(evidence),
+            multiplier_chart(evidence),
+            budget_chart(result),
+        )
     spectra = tuple(spectrum_chart(cut, f"spectrum{i}") for i, cut in enumerate(result.preflight.spectra))
     return absent + (spectra or (Chart("spectrum", SPECTRUM_TITLE, absent="No linear layer's spectrum was measured."),))
 
@@ -37,8 +42,16 @@ def charts(result: AuditResult) -> tuple[Chart, ...]:
 SSIM_TITLE = "How closely the best reconstruction resembles each image"
 ROC_TITLE = "Share found at a given false-positive rate"
 DISTANCE_TITLE = "Membership distance of training images and controls"
+MULTIPLIER_TITLE = "Multipliers of training images and controls"
 BUDGET_TITLE = "Records found against time spent"
 SPECTRUM_TITLE = "Singular values of a linear layer"
+TITLES = {
+    "ssim": SSIM_TITLE,
+    "roc": ROC_TITLE,
+    "distance": DISTANCE_TITLE,
+    "multiplier": MULTIPLIER_TITLE,
+    "budget": BUDGET_TITLE,
+}
 
 
 def ssim_chart(evidence: Evidence) -> Chart:
@@ -102,6 +115,32 @@ def distance_chart(evidence: Evidence) -> Chart:
         f"Histograms of the membership distance. {medians(groups, 4)} {threshold}",
         svg,
         ("distance", *(g[0] for g in groups)),
+        histogram_rows(groups, edges, "{:.2g}"),
+    )
+
+
+def multiplier_chart(evidence: Evidence) -> Chart:
+    """Histograms of the multipliers of training images and controls."""
+    members = np.array([r.multiplier for r in evidence.records if r.multiplier is not None])
+    controls = np.array(evidence.distributions.multiplier_control)
+    exposure = evidence.membership.exposure
+    if exposure is None or not exposure.applicable:
+        reason = "This result was written before exposure was measured." if exposure is None else exposure.reason
+        return Chart("multiplier", MULTIPLIER_TITLE, absent=words.plain(reason, 600))
+    if not len(members) or not len(controls):
+        return Chart("multiplier", MULTIPLIER_TITLE, absent="There are no multipliers of both groups.")
+    groups: list[Group] = [("training images", members, MEMBER), ("controls", controls, CONTROL)]
+    both = np.concatenate([members, controls])
+    edges = np.linspace(float(both.min()), float(both.max()) + 1e-9, N_BINS + 1)
+    svg = histograms("multiplier", groups, edges, [], "multiplier", is_log=False)
+    return Chart(
+        "multiplier",
+        MULTIPLIER_TITLE,
+        "With how much of each image's gradient the weights are explained best when training images and controls are "
+        "offered alike. Training images to the right of all controls carry the weights.",
+        f"Histograms of the multipliers. {medians(groups, 4)}",
+        svg,
+        ("multiplier", *(g[0] for g in groups)),
         histogram_rows(groups, edges, "{:.2g}"),
     )
 

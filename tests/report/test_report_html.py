@@ -36,8 +36,8 @@ CASES = {
     "hostile": HOSTILE,
 }
 SECTIONS = [
-    "verdict", "summary", "audited", "figures", "evidence", "distributions", "classes", "method", "coverage", "limits",
-    "next", "reproduce", "references", "glossary",
+    "verdict", "summary", "audited", "figures", "evidence", "exposure", "distributions", "classes", "method",
+    "coverage", "limits", "next", "reproduce", "references", "glossary",
 ]  # fmt: skip
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -121,7 +121,7 @@ def test_charts_have_real_text_and_a_table() -> None:
     root = parse(render(LEAK))
     charts = [e for e in root.iter("figure") if e.get("class") == "chart"]
     assert [c.get("id") for c in charts] == [
-        "chart-ssim", "chart-roc", "chart-distance", "chart-budget", "chart-spectrum0",
+        "chart-ssim", "chart-roc", "chart-distance", "chart-multiplier", "chart-budget", "chart-spectrum0",
     ]  # fmt: skip
     for chart in charts:
         assert any(e.tag.endswith("text") for e in chart.iter())

@@ -1,0 +1,149 @@
+"""The part of `result.json` that compares members with controls: thresholds, membership, exposure, records.
+
+Knows no tensors and imports no torch. `privaudit.result` holds the rest of the schema and exports these names too.
+"""
+
+from pydantic import BaseModel, ConfigDict
+
+
+class Record(BaseModel):
+    """Base of the schema: frozen, no unknown fields, no NaN."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, protected_namespaces=())
+
+
+class PublishedThreshold(Record):
+    """The literature's fixed threshold, SSIM > 0.4. `placebo_leaked`: members above it by unoptimised draws (mean)."""
+
+    ssim: float
+    members_leaked: int
+    controls_leaked: int
+    placebo_leaked: float | None
+
+
+class CalibratedThreshold(Record):
+    """The threshold at the stated false-positive rate: the larger of the control and the placebo quantile.
+
+    `ssim` is None, and the counts 0, where no false-positive rate can be given; `reason` then says why.
+    `interval_low`/`interval_high`: Clopper–Pearson 95 % bounds on the number of leaked records in a population like the
+    reference, scaled to the reference's size. `p_value`: exact test that members and controls are exchangeable.
+    """
+
+    ssim: float | None
+    fpr: float
+    members_leaked: int
+    controls_leaked: int
+    interval_low: float
+    interval_high: float
+    p_value: float | None
+    control_quantile: float | None
+    placebo_quantile: float | None
+    reason: str
+
+
+class OperatingPoint(Record):
+    """Members found at one rate, with Clopper–Pearson 95 % bounds in records; None, and why, where controls are few."""
+
+    fpr: float
+    members_found: int | None
+    tpr: float | None
+    interval_low: float | None
+    interval_high: float | None
+    reason: str
+
+
+class MembershipPart(Record):
+    """One statistic of the membership test by itself."""
+
+    name: str
+    auc: float | None
+    operating_points: tuple[OperatingPoint, ...]
+
+
+class Exposure(Record):
+    """Multipliers with which reference and controls, held fixed, explain the weights (METHOD 5).
+
+    Attributes:
+        applicable: whether they were solved for; `reason` why not, or what limits the reading.
+        explained: share of the relative squared weights that all images explain together, at most 1.
+        explained_by_members: that the reference alone explains: 1 minus its squared stationarity residual.
+        explained_by_controls: that as many controls explain alone.
+        iterations: of LSQR; 0 where the problem was solved directly.
+    """
+
+    applicable: bool
+    reason: str
+    explained: float | None
+    explained_by_members: float | None
+    explained_by_controls: float | None
+    iterations: int
+
+
+class Membership(Record):
+    """Membership readable from the weights: row spaces, kinks and multipliers, combined on a scale that controls set.
+
+    `threshold` is on the distance, in (0, 1]: members lie below it. The last three fields were added later.
+    """
+
+    method: str
+    applicable: bool
+    reason: str
+    fpr: float
+    threshold: float | None
+    members_found: int
+    controls_found: int
+    interval_low: float
+    interval_high: float
+    p_value: float | None
+    auc: float | None
+    parts: tuple[MembershipPart, ...] = ()
+    operating_points: tuple[OperatingPoint, ...] = ()
+    exposure: Exposure | None = None
+
+
+class EvidenceRecord(Record):
+    """One training image of the reference and the best reconstruction of it.
+
+    `id` is a salted hash unless `--reveal`; `reconstruction` indexes `images` in reconstructions.safetensors.
+    `multiplier` is in units of a typical gradient, `exposure_rank` its place among reference and controls, 1 the most
+    exposed; both None where exposure was not solved for.
+    """
+
+    id: str
+    label: int | None
+    ssim: float
+    ncc: float
+    reconstruction: int
+    leaked: bool
+    membership_score: float | None
+    membership_found: bool
+    multiplier: float | None = None
+    exposure_rank: int | None = None
+
+
+class Distributions(Record):
+    """Scores behind the counts, for plots and for whoever wants to check them.
+
+    `control_ssim`: best SSIM of every control; `placebo_ssim`: best SSIM of members over the placebo's draws;
+    `membership_control`: the controls' membership distances; `multiplier_control`: their multipliers.
+    """
+
+    control_ssim: tuple[float, ...]
+    placebo_ssim: tuple[float, ...]
+    membership_control: tuple[float, ...]
+    multiplier_control: tuple[float, ...] = ()
+
+
+class Evidence(Record):
+    """Members against controls, both through the same code. Counts are of images."""
+
+    members: int
+    controls: int
+    published_threshold: PublishedThreshold
+    calibrated_threshold: CalibratedThreshold
+    membership: Membership
+    records: tuple[EvidenceRecord, ...]
+    distributions: Distributions
+    ssim_definition: str
+    excluded_duplicates: tuple[str, ...]
+    warnings: tuple[str, ...]
