@@ -1,9 +1,34 @@
 """What of the planned work was done, read off a stored result. Pure Python over the schema, like the verdict."""
 
-from privaudit.result import Attack, Preflight
+from privaudit.result import Attack, Evidence, Preflight
 
 _STANDS_FOR = {"tied_equation": "feature_span"}
 """Where restarts of the equation agree they are refined by the first, and the second is not needed."""
+
+
+_EXPLAINED = 0.5
+"""Share of the weights that the true training data explain at least, where the equation holds (METHOD 5: 0.9)."""
+
+_SPAN = "feature_span"
+"""The search that rests on row spaces alone, which need no stationary point."""
+
+
+def unexplained(evidence: Evidence | None, attack: Attack) -> tuple[str, ...]:
+    """Why a failed attack on the multiplier equation proves nothing, if it does not; at most one sentence.
+
+    Where neither the reference nor what the attack found explains the weights, the equation does not hold for this
+    network or the reference is not what it was trained on.
+    """
+    exposure = None if evidence is None else evidence.membership.exposure
+    ran = {run.objective for run in attack.runs}
+    if exposure is None or exposure.explained_by_members is None or not ran or _SPAN in ran:
+        return ()
+    if max(exposure.explained_by_members, attack.explained or 0.0) >= _EXPLAINED:
+        return ()
+    return (
+        f"The reference explains {exposure.explained_by_members:.1%} of the weights: the multiplier equation does not "
+        "hold for this network, or the reference is not what it was trained on, so a failed attack proves nothing.",
+    )
 
 
 def refined_instead(preflight: Preflight, attack: Attack) -> tuple[str, ...]:

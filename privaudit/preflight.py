@@ -13,16 +13,20 @@ import torch
 from torch import Tensor
 
 from privaudit.adapters.interface import AttackTarget
+from privaudit.applicability import normalisations, structure, training
 from privaudit.errors import ConfigError
 from privaudit.networks import ReluMlp
 from privaudit.objectives.module_equation import refusal as module_equation_refusal
-from privaudit.spans import Cut, LinearSite, cut_spectrum, linear_sites
+from privaudit.spans import TELLING_WIDTH, Cut, LinearSite, cut_spectrum, linear_sites
 
 _CUT_LIMIT = 64_000_000  # entries of a weight above which a spectrum takes minutes here
 _UNSHARP_ALLOWANCE = 1.25  # without a cliff, directions just below the noise edge still carry images (METHOD 3a, bce)
 _LOGISTIC = ("logistic", "bce", "binary cross", "binary_cross")
 _SQUARED = ("mse", "squared", "mean square")
 _TIED_REASON = "Its multipliers are tied to the {loss} loss and the weight decay of {decay:g} that the metadata name."
+_NORMALISED = (
+    "behind a normalisation the scale of a weight has no effect, so the weights are no weighted sum of gradients."
+)
 _CROSS_ENTROPY = ("cross_entropy", "cross-entropy", "cross entropy", "nll")
 
 
@@ -95,12 +99,16 @@ def survey(target: AttackTarget, metadata: dict[str, str], task: str) -> Survey:
     first = cuts[0] if cuts else None
     has_signal = first is not None and first.rule != "none"
     n_images, is_sharp, rank = _estimate(sites, first) if has_signal and first is not None else (None, False, 0)
-    is_mlp = isinstance(target.module, ReluMlp) and len(sites) >= 2
+    is_normalised = bool(normalisations(target.as_trained))
+    is_mlp = isinstance(target.module, ReluMlp) and len(sites) >= 2 and not is_normalised
     feature_site = feature_index(sites, n_images or 1)
     can_equation = is_mlp and has_signal
     can_features = has_signal and feature_site is not None
     is_module_case = not isinstance(target.module, ReluMlp) and not can_features and (has_signal or not sites)
-    why_not = module_equation_refusal(target.module, target.input_shape) if is_module_case else ""
+    why_not = _NORMALISED if is_normalised else ""
+    if is_module_case and not is_normalised:
+        refused = module_equation_refusal(target.module, target.input_shape)
+        why_not = f"torch cannot differentiate this network both ways, {refused}" if refused else ""
     can_module = is_module_case and not why_not
     can_equation = can_equation or can_module
     homogeneity = homogeneity_error(target)
@@ -111,6 +119,8 @@ def survey(target: AttackTarget, metadata: dict[str, str], task: str) -> Survey:
         *_signal_reasons(sites, first),
         *tied,
         *_search_reasons(has_signal or is_module_case, equation_reason, can_features, homogeneity),
+        *structure(target.as_trained, target.input_shape),
+        *training(metadata),
     )
     return Survey(
         sites, cuts, equation, why, known, n_images, is_sharp, rank, homogeneity, can_equation, can_features, reasons
@@ -198,7 +208,7 @@ def homogeneity_error(target: AttackTarget) -> float:
 
     The margin equations rest on it (Lyu & Li 2019); the general loss with weight decay does not.
     """
-    scaled = copy.deepcopy(target.module)
+    scaled = copy.deepcopy(target.as_trained)
     with torch.no_grad():
         for parameter in scaled.parameters():
             parameter.mul_(1.1)
@@ -229,6 +239,8 @@ def _signal_reasons(sites: tuple[LinearSite, ...], cut: Cut | None) -> tuple[str
     name = sites[0].name
     if cut is None:
         return (f"Layer {name} is too large for its spectrum to be computed.",)
+    if cut.rule == "none" and len(cut.singular_values) < TELLING_WIDTH:
+        return (f"Layer {name} has {len(cut.singular_values)} directions, too few for its spectrum to tell anything.",)
     if cut.rule == "none":
         return (f"No direction of layer {name} stands above a random matrix: it shows no trace of training.",)
     kept = f"{cut.rank} of {len(cut.singular_values)} directions of layer {name}"
@@ -250,7 +262,7 @@ def _equation_reason(is_mlp: bool, is_module: bool, why_not: str) -> str:
             "give --time-limit, it is slow."
         )
     if why_not:
-        return f"The multiplier equation is not run: torch cannot differentiate this network both ways, {why_not}"
+        return f"The multiplier equation is not run: {why_not}"
     return "The multiplier equation is not run: it needs a ReLU chain of linear layers."
 
 

@@ -20,6 +20,9 @@ _NEAR_NOISE = 6.0  # of the noise edge: a cliff may end on weak leftovers of tra
 _CLIFF = 2.0  # ratio of neighbouring singular values that counts as a cliff
 _FAR_CLIFF = 4.0  # the same, far above the noise: what is left below it are leftovers of training, not images
 _FAR_BELOW = 0.01  # of the largest singular value, where such leftovers lie; class directions lie above
+TELLING_WIDTH = 32
+"""Directions of a layer from which a spectrum without a signal tells that nothing was trained; a head has too few."""
+
 _ROUGHNESS_FLOOR = 0.02  # share of the mean roughness added to every direction (METHOD 3c)
 
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from math import ceil
 from typing import Literal
 
-from privaudit.coverage import shortfalls_of
+from privaudit.coverage import shortfalls_of, unexplained
 from privaudit.errors import ExitCode
 from privaudit.result import (
     Attack,
@@ -129,7 +129,7 @@ def verdict_for(
         instrument=instrument,
         interrupted=attack.interrupted,
         is_budget_saturated=budget_saturated(attack.budget_curve),
-        shortfalls=shortfalls_of(preflight, attack) if evidence is not None else (),
+        shortfalls=(*shortfalls_of(preflight, attack), *unexplained(evidence, attack)) if evidence is not None else (),
     )
 
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from result_builder import INCONCLUSIVE, LEAK, NO_LEAK, NO_REFERENCE, build
 
-from privaudit.coverage import not_run, refined_instead, shortfalls_of
+from privaudit.coverage import not_run, refined_instead, shortfalls_of, unexplained
 from privaudit.errors import ExitCode
 from privaudit.result import BudgetPoint, Instrument, Verdict
 from privaudit.statistics import counts_interval, lower_bound_beyond_chance
@@ -198,3 +198,31 @@ def test_a_budget_whose_first_snapshot_came_late_and_found_nothing_is_saturated(
     later = point.model_copy(update={"seconds": 25.0})
     assert budget_saturated((point, later))
     assert not budget_saturated((point, later.model_copy(update={"members_calibrated": 1})))
+
+
+@pytest.mark.parametrize(
+    ("by_reference", "by_attack", "objective", "is_doubted"),
+    [
+        (0.05, 0.3, "general_loss", True),
+        (0.05, None, "general_loss", True),
+        (0.9, 0.3, "general_loss", False),
+        (0.05, 0.97, "general_loss", False),  # the attack itself solved the equation
+        (0.05, None, "feature_span", False),  # needs no stationary point
+        (None, 0.3, "general_loss", False),
+    ],
+)
+def test_a_failed_attack_proves_nothing_where_nothing_explains_the_weights(
+    by_reference: float | None, by_attack: float | None, objective: str, is_doubted: bool
+) -> None:
+    result = build(NO_LEAK)
+    evidence = result.evidence
+    assert evidence is not None and evidence.membership.exposure is not None
+    exposure = evidence.membership.exposure.model_copy(update={"explained_by_members": by_reference})
+    evidence = evidence.model_copy(update={"membership": evidence.membership.model_copy(update={"exposure": exposure})})
+    run = result.attack.runs[0].model_copy(update={"objective": objective})
+    attack = result.attack.model_copy(update={"runs": (run,), "explained": by_attack})
+    preflight = result.preflight.model_copy(update={"objectives": (objective,)})
+    found = verdict_for(evidence, preflight, attack, PASSED, max_leaked=4, max_readable=4, fail_on="any")
+    assert bool(unexplained(evidence, attack)) == is_doubted
+    assert found.status == ("inconclusive" if is_doubted else "no_leak_found")
+    assert not is_doubted or "5.0% of the weights" in found.reasons[-1]

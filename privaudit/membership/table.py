@@ -11,7 +11,7 @@ from torch import Tensor
 from privaudit.membership.combination import LEAST_CONTROLS, Part, combined_distance
 from privaudit.membership.exposure import Exposure
 from privaudit.membership.parts import kink_excess, log_nearness, span_distance, whitened_distance
-from privaudit.spans import Cut, LinearSite
+from privaudit.spans import TELLING_WIDTH, Cut, LinearSite
 from privaudit.statistics import (
     auc,
     counts_interval,
@@ -22,10 +22,6 @@ from privaudit.statistics import (
 
 RATES = (0.01, 0.001)
 """False-positive rates of the operating points: those that the literature states (Carlini et al. 2022)."""
-
-
-_TELLING_WIDTH = 32
-"""Directions of a layer from which a spectrum without a signal tells that nothing was trained; a head has too few."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +83,7 @@ def applicability(site: LinearSite | None, cut: Cut | None, has_kinks: bool = Fa
         has_further: whether something was read that needs no linear layer, such as multipliers.
     """
     is_blank = cut is not None and site is not None and cut.rule == "none"
-    if is_blank and site is not None and (site.sees_inputs or min(site.weight.shape) >= _TELLING_WIDTH):
+    if is_blank and site is not None and (site.sees_inputs or min(site.weight.shape) >= TELLING_WIDTH):
         return f"No direction of layer {site.name} stands above the spectrum of a random matrix: nothing to read there."
     if has_kinks or has_further:
         return ""
