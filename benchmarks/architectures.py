@@ -48,7 +48,7 @@ CASES = {
     "1 convolution, max-pool": Case(blocks=((32, 1, 2),), padding=1),
     "3 convolutions, max-pools": Case(blocks=POOLED, padding=1, hidden=256, steps=6000),
     "1 convolution, BatchNorm": Case(batch_norm=True),
-    "1 convolution, batches of 10": Case(batch=10),
+    "1 convolution, batches of 10": Case(batch=10, rate=0.02, steps=20000),
     "1 convolution, AdamW": Case(optimiser="adamw", rate=1e-3, decay=0.5),
     "1 convolution, decay 5e-4": Case(decay=5e-4),
     "1 convolution, rate 0.02": Case(rate=0.02),

@@ -94,6 +94,7 @@ def assess(
         settings.time_limit_s,
         is_costly,
         searches.tied is not None,
+        searches.feature_span is not None and searches.feature_span.space.decoder is None,
     )
     outcome = attack(searches, plan, settings.seed, listener, finished, on_finished)
     listener.stage("match", "comparing reconstructions with training images, controls and the placebo")

@@ -35,6 +35,7 @@ class Plan:
 
 _SPAN_FLOOR = 200
 _STARTS_PER_IMAGE = 8
+_FEW_IMAGES = 50
 _ROUNDS = {"quick": 2, "standard": 4, "thorough": 12}
 _ROUNDS_BEFORE_REFINEMENT = {"quick": 2, "standard": 3, "thorough": 6}
 _REFINED = {"quick": (2, 1, 1000), "standard": (4, 4, 1000), "thorough": (8, 6, 1500)}  # restarts, stages, steps
@@ -49,6 +50,7 @@ def plan_for(
     time_limit_s: float | None,
     is_costly: bool = False,
     is_refined: bool = False,
+    is_in_pixels: bool = False,
 ) -> Plan:
     """The work for an estimated number of training images.
 
@@ -62,10 +64,12 @@ def plan_for(
         time_limit_s: or None.
         is_costly: the equation runs on a whole module, at a hundred times the price of a step inside a span.
         is_refined: the equation's best restarts will be refined, so that fewer rounds do.
+        is_in_pixels: the feature span is searched in all pixels, where a search needs longer to end (behind a
+            convolution 1,000 steps show more of 20 and 50 images than 500; of 100, twice as many starts do).
     """
     starts = max(_SPAN_FLOOR, _STARTS_PER_IMAGE * n_images) * _SPAN_SHARE[budget]
     n_rounds = (_ROUNDS_BEFORE_REFINEMENT if is_refined else _ROUNDS)[budget]
     rounds, side_by_side = (2, 2) if is_costly else (n_rounds, 8)
-    return Plan(
-        rounds, restarts or side_by_side, 500, int(starts), 500, time_limit_s, *_REFINED[budget], _PROPOSED[budget]
-    )
+    span_steps = 1000 if is_in_pixels and n_images <= _FEW_IMAGES else 500
+    refined = (*_REFINED[budget], _PROPOSED[budget])
+    return Plan(rounds, restarts or side_by_side, 500, int(starts), span_steps, time_limit_s, *refined)
