@@ -6,10 +6,10 @@ from privaudit.adapters.convnet import ConvNetAdapter
 from privaudit.adapters.exported import ExportedAdapter
 from privaudit.adapters.factory import FactoryAdapter
 from privaudit.adapters.inputs import resolve_input_options
-from privaudit.adapters.interface import AbstractAdapter, AdapterRefusal, AttackTarget, InputOptions
+from privaudit.adapters.interface import AbstractAdapter, AdapterDescription, AdapterRefusal, AttackTarget, InputOptions
 from privaudit.adapters.libraries import LIBRARIES, library_adapter
 from privaudit.adapters.mlp import MlpAdapter
-from privaudit.adapters.plugins import installed_adapters
+from privaudit.adapters.plugins import PluginAdapter, installed_adapters
 from privaudit.checkpoint import Checkpoint
 from privaudit.errors import AdapterError
 from privaudit.text import one_line
@@ -17,7 +17,23 @@ from privaudit.text import one_line
 _EXPORTED = ExportedAdapter()
 ADAPTERS: tuple[AbstractAdapter, ...] = (MlpAdapter(), ConvNetAdapter(), _EXPORTED)
 
-__all__ = ["ADAPTERS", "build_target", "resolve_input_options"]
+__all__ = ["ADAPTERS", "build_target", "descriptions", "resolve_input_options"]
+
+
+def descriptions() -> tuple[AdapterDescription, ...]:
+    """The table of architectures, in the order in which adapters are tried and named."""
+    kinds: tuple[type[AbstractAdapter], ...] = (
+        *map(type, ADAPTERS),
+        *LIBRARIES.values(),
+        FactoryAdapter,
+        PluginAdapter,
+    )
+    return tuple(kind.description for kind in kinds)
+
+
+def installed_names() -> tuple[str, ...]:
+    """Names of the adapters that installed packages add."""
+    return tuple(installed_adapters(taken=[*(adapter.name for adapter in ADAPTERS), *LIBRARIES]))
 
 
 def build_target(checkpoint: Checkpoint, adapter: str, options: InputOptions) -> AttackTarget:

@@ -11,7 +11,15 @@ from itertools import product
 
 from privaudit.adapters.chain import ChainLayer, order_layers, pair_biases, refuse_others
 from privaudit.adapters.inputs import Shape, precision_assumption, relu_assumption, shape_text, stated_shape
-from privaudit.adapters.interface import AbstractAdapter, AdapterRefusal, AttackTarget, InputOptions
+from privaudit.adapters.interface import (
+    ANY_READABLE,
+    ANY_REBUILT,
+    AbstractAdapter,
+    AdapterDescription,
+    AdapterRefusal,
+    AttackTarget,
+    InputOptions,
+)
 from privaudit.adapters.normalisation import behind, place_normalisations, split_normalisations
 from privaudit.adapters.simplify import simplified
 from privaudit.checkpoint import Checkpoint
@@ -51,6 +59,13 @@ class ConvNetAdapter(AbstractAdapter):
     """Builds an `nn.Sequential` of convolutions, ReLU, max-pools, a flattening and linear layers."""
 
     name = "convnet"
+    description = AdapterDescription(
+        option="",
+        networks="convolutions with ReLU (stride, padding, 2x2 max-pools, BatchNorm folded) in front of linear layers",
+        told_by="names and shapes, metadata stride, padding and pool where shapes leave them open",
+        rebuilt=ANY_REBUILT,
+        readable=ANY_READABLE,
+    )
 
     def build(self, checkpoint: Checkpoint, options: InputOptions) -> AttackTarget:
         """The network.

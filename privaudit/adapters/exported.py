@@ -14,7 +14,15 @@ from torch import Tensor, fx, nn
 
 from privaudit.adapters.exported_arguments import Arguments
 from privaudit.adapters.exported_operations import ARITHMETIC, CHECKS, OPERATIONS, RESHAPES
-from privaudit.adapters.interface import AbstractAdapter, AdapterRefusal, AttackTarget, InputOptions
+from privaudit.adapters.interface import (
+    ANY_READABLE,
+    ANY_REBUILT,
+    AbstractAdapter,
+    AdapterDescription,
+    AdapterRefusal,
+    AttackTarget,
+    InputOptions,
+)  # fmt: skip
 from privaudit.adapters.modules import module_target, refuse_failure
 from privaudit.checkpoint import Checkpoint
 from privaudit.text import one_line
@@ -26,6 +34,13 @@ class ExportedAdapter(AbstractAdapter):
     """Rebuilds the network of a `.pt2` file from its graph."""
 
     name = "exported"
+    description = AdapterDescription(
+        option="",
+        networks="torch.export programs (.pt2) of listed operations; never unpickled",
+        told_by="the program in the file",
+        rebuilt=ANY_REBUILT,
+        readable=ANY_READABLE,
+    )
 
     def build(self, checkpoint: Checkpoint, options: InputOptions) -> AttackTarget:
         """The network with the program's weights.

@@ -13,7 +13,15 @@ from typing import Any
 import torch
 from torch import nn
 
-from privaudit.adapters.interface import AbstractAdapter, AdapterRefusal, AttackTarget, InputOptions
+from privaudit.adapters.interface import (
+    ANY_READABLE,
+    ANY_REBUILT,
+    AbstractAdapter,
+    AdapterDescription,
+    AdapterRefusal,
+    AttackTarget,
+    InputOptions,
+)  # fmt: skip
 from privaudit.adapters.modules import load_strictly, module_target, refuse_failure
 from privaudit.checkpoint import Checkpoint
 from privaudit.errors import AdapterError
@@ -34,6 +42,13 @@ class FactoryAdapter(AbstractAdapter):
     """
 
     name = "factory"
+    description = AdapterDescription(
+        option="FILE.py:FUNCTION",
+        networks="any module of yours; runs that file, named on the command line only",
+        told_by="what the function returns",
+        rebuilt=ANY_REBUILT,
+        readable=ANY_READABLE,
+    )
 
     def __init__(self, source: str) -> None:
         file, _, function = source.rpartition(":")

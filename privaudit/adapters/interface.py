@@ -6,6 +6,7 @@ thing the attack sees. Must not know training images.
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -102,10 +103,37 @@ class AdapterRefusal(Exception):
     """Why an adapter does not fit a checkpoint; collected over all adapters and shown when none fits."""
 
 
+@dataclass(frozen=True)
+class AdapterDescription:
+    """A row of the table of architectures: what an adapter builds and what can be said about it.
+
+    Attributes:
+        option: what to give as `--adapter`; empty where it is found without.
+        networks: which networks.
+        told_by: what tells the architecture.
+        rebuilt: by which attack images are rebuilt, and when.
+        readable: what membership is read from.
+    """
+
+    option: str
+    networks: str
+    told_by: str
+    rebuilt: str
+    readable: str
+
+
+ANY_REBUILT = (
+    "feature span of the first linear layer that is wider than the training set is large; without such a layer and "
+    "without normalisation the multiplier equation (slow)"
+)
+ANY_READABLE = "row space of the first linear layer, kinks of every ReLU, multipliers"
+
+
 class AbstractAdapter(ABC):
-    """A family of architectures that can be recognised from a state dict."""
+    """A family of architectures, recognised from a checkpoint or named by the user."""
 
     name: str
+    description: ClassVar[AdapterDescription]
 
     @abstractmethod
     def build(self, checkpoint: Checkpoint, options: InputOptions) -> AttackTarget:

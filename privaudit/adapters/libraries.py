@@ -14,7 +14,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from privaudit.adapters.interface import AbstractAdapter, AdapterRefusal, AttackTarget, InputOptions
+from privaudit.adapters.interface import (
+    ANY_READABLE,
+    ANY_REBUILT,
+    AbstractAdapter,
+    AdapterDescription,
+    AdapterRefusal,
+    AttackTarget,
+    InputOptions,
+)  # fmt: skip
 from privaudit.adapters.modules import load_strictly, module_target, refuse_failure
 from privaudit.checkpoint import Checkpoint
 from privaudit.errors import AdapterError
@@ -89,6 +97,13 @@ class TorchvisionAdapter(_LibraryAdapter):
     """`torchvision:NAME`."""
 
     library = "torchvision"
+    description = AdapterDescription(
+        option="torchvision:NAME",
+        networks="every classification network of torchvision",
+        told_by="the name; classes from the head; weights loaded strictly",
+        rebuilt=ANY_REBUILT,
+        readable=ANY_READABLE,
+    )
 
     def _names(self) -> Sequence[str]:
         from torchvision import models
@@ -119,6 +134,13 @@ class TimmAdapter(_LibraryAdapter):
     """`timm:NAME`, with the extra `privaudit[timm]`."""
 
     library = "timm"
+    description = AdapterDescription(
+        option="timm:NAME",
+        networks='every network of timm (pip install "privaudit[timm]")',
+        told_by="the name; classes from the head; weights loaded strictly",
+        rebuilt=ANY_REBUILT,
+        readable=ANY_READABLE,
+    )
 
     def _names(self) -> Sequence[str]:
         return [str(name) for name in _timm().list_models()]

@@ -2,7 +2,7 @@
 
 from privaudit.adapters.chain import order_layers, pair_biases, refuse_others
 from privaudit.adapters.inputs import flat_shape, precision_assumption, relu_assumption
-from privaudit.adapters.interface import AbstractAdapter, AdapterRefusal, AttackTarget, InputOptions
+from privaudit.adapters.interface import AbstractAdapter, AdapterDescription, AdapterRefusal, AttackTarget, InputOptions
 from privaudit.adapters.normalisation import behind, place_normalisations, split_normalisations
 from privaudit.adapters.simplify import simplified
 from privaudit.checkpoint import Checkpoint
@@ -13,6 +13,13 @@ class MlpAdapter(AbstractAdapter):
     """Builds `ReluMlp` where all weights are matrices whose shapes chain."""
 
     name = "mlp"
+    description = AdapterDescription(
+        option="",
+        networks="chains of linear layers with ReLU, also with BatchNorm (folded)",
+        told_by="names and shapes of a state dict",
+        rebuilt="multiplier equation and feature span inside the span of the first layer; with BatchNorm the latter",
+        readable="row space of the first layer, plain and whitened, kinks, multipliers",
+    )
 
     def build(self, checkpoint: Checkpoint, options: InputOptions) -> AttackTarget:
         """The network, its input size, widths and outputs told from the shapes.

@@ -8,6 +8,7 @@ from typing import NoReturn
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call, jvp
 
 from privaudit.adapters.inputs import Shape, precision_assumption, shape_text, stated_shape
 from privaudit.adapters.interface import AdapterRefusal, AttackTarget, InputOptions, LayerInfo
@@ -40,6 +41,7 @@ def module_target(
     module = frozen(module)
     shape = input_shape(module, checkpoint, options, shape_hint)
     n_outputs, layers = try_out(module, shape)
+    require_derivatives(module, shape)
     simpler = simplified(module, shape)
     return AttackTarget(
         module=simpler.module,
@@ -121,6 +123,33 @@ def try_out(module: nn.Module, shape: Shape) -> tuple[int, tuple[LayerInfo, ...]
     names = {child: name for name, child in module.named_modules()}
     in_order = [*reached, *(child for child in names if child not in reached)]
     return outputs.shape[1], tuple(info for child in in_order for info in _infos(names[child], child))
+
+
+def require_derivatives(module: nn.Module, shape: Shape) -> None:
+    """Refuse a module that leaves torch on the way: no attack and no multiplier can pass through it.
+
+    An operation for which torch has no forward mode is no refusal; what needs it says so where it is needed.
+    """
+    probe = torch.rand(2, *shape, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    parameters = {name: value.detach() for name, value in module.named_parameters()}
+
+    def call(values: dict[str, Tensor]) -> Tensor:
+        outputs: Tensor = functional_call(module, values, (probe.detach(),))
+        return outputs
+
+    try:
+        outputs = module(probe)
+        if not outputs.requires_grad:
+            raise AdapterRefusal("torch cannot follow how outputs depend on inputs; leave out no_grad and numpy")
+        torch.autograd.grad(outputs.sum(), probe, allow_unused=True)
+        jvp(call, (parameters,), (parameters,))
+    except AdapterRefusal:
+        raise
+    except NotImplementedError:
+        return
+    except Exception as error:
+        if "forward AD" not in str(error) and "forward-mode" not in str(error):
+            refuse_failure("differentiating the network", error)
 
 
 def _infos(name: str, module: nn.Module) -> list[LayerInfo]:

@@ -7,7 +7,15 @@ A package declares `[project.entry-points."privaudit.adapters"]` with `NAME = "m
 from collections.abc import Collection
 from importlib.metadata import EntryPoint, entry_points
 
-from privaudit.adapters.interface import AbstractAdapter, AdapterRefusal, AttackTarget, InputOptions
+from privaudit.adapters.interface import (
+    ANY_READABLE,
+    ANY_REBUILT,
+    AbstractAdapter,
+    AdapterDescription,
+    AdapterRefusal,
+    AttackTarget,
+    InputOptions,
+)  # fmt: skip
 from privaudit.checkpoint import Checkpoint
 from privaudit.text import one_line
 
@@ -16,6 +24,14 @@ GROUP = "privaudit.adapters"
 
 class PluginAdapter(AbstractAdapter):
     """An adapter that is loaded when it is needed, so that a broken package is a reason among others."""
+
+    description = AdapterDescription(
+        option="NAME",
+        networks="what an installed package adds (entry point group privaudit.adapters); none comes with privaudit",
+        told_by="the package",
+        rebuilt=ANY_REBUILT,
+        readable=ANY_READABLE,
+    )
 
     def __init__(self, entry: EntryPoint) -> None:
         self.name = entry.name

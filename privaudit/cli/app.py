@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from privaudit import __version__
+from privaudit.cli.adapters import adapters
 from privaudit.cli.config import config
 from privaudit.cli.console import emit
 from privaudit.cli.demo import demo, doctor
@@ -51,5 +52,5 @@ def _program(
         raise typer.Exit(ExitCode.ERROR)
 
 
-for _command in (scan, gate, report, inspect, demo, doctor, config):
+for _command in (scan, gate, report, inspect, adapters, demo, doctor, config):
     app.command()(_command)

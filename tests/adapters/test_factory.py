@@ -161,3 +161,28 @@ def test_example() -> None:
     images = torch.rand(2, 3, 32, 32)
     torch.testing.assert_close(by_factory.outputs(images), by_shape.outputs(images))
     assert by_factory.layers == by_shape.layers
+
+
+@pytest.mark.parametrize(
+    ("forward", "message"),
+    [
+        ("return torch.from_numpy(self.out(x.flatten(1)).detach().numpy())", "cannot follow"),
+        ("return torch.from_numpy(self.out(x.flatten(1)).numpy())", "failed with"),
+        ("with torch.no_grad(): return self.out(x.flatten(1))", "cannot follow"),
+        ("y = self.out(x.flatten(1)); return y * (1 if y.detach().numpy().sum() > 0 else 2)", "failed with"),
+        ("return self.out(x.flatten(1)) + torch.rand(len(x), 2)", "on chance"),
+        ("return self.out(x.flatten(1) - x.flatten(1).mean(0))", "other images of its batch"),
+    ],
+)
+def test_networks_that_cannot_be_differentiated(tmp_path: Path, forward: str, message: str) -> None:
+    path = tmp_path / "net.py"
+    path.write_text(
+        "import torch\nclass Net(torch.nn.Module):\n input_shape = (1, 2, 2)\n"
+        " def __init__(self):\n  super().__init__()\n  self.out = torch.nn.Linear(4, 2)\n"
+        f" def forward(self, x):\n  {forward}\n"
+        "def factory():\n return Net()\n"
+    )
+    state = {"out.weight": torch.randn(2, 4), "out.bias": torch.zeros(2)}
+    with pytest.raises(AdapterError, match=message) as caught:
+        build_target(Checkpoint(Path("m.pt"), state, "", "torch-zip", {}), f"{path}:factory", InputOptions())
+    assert "\n" not in str(caught.value)
