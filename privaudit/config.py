@@ -31,7 +31,7 @@ class ScanSettings(BaseModel):
 
     Attributes:
         model: the checkpoint.
-        adapter: `auto`, a registry name, or `file.py:factory` (which runs that file).
+        adapter: `auto`, a registry name, `torchvision:NAME`, `timm:NAME`, or `file.py:factory` (which runs that file).
         reference: training images: ImageFolder directory, `.npz` (optionally `file.npz:PREFIX` for `PREFIX_images` and
             `PREFIX_labels`), or `torchvision:NAME`. None: reconstruct only.
         control: images that were never trained on, same forms.

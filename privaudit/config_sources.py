@@ -15,6 +15,7 @@ from privaudit.errors import ConfigError
 
 FILE_NAME = "privaudit.toml"
 ENVIRONMENT_PREFIX = "PRIVAUDIT_"
+_LIBRARIES = ("torchvision", "timm")  # as in adapters/libraries.py, which is not imported here: it needs torch
 _PATH_KEYS = ("reference", "control", "mean", "std", "out")
 
 
@@ -74,8 +75,16 @@ def _require_known(name: str, keys: Sequence[str], where: str) -> None:
         raise ConfigError(f"expected a setting in {where}, found {name!r}; the nearest valid key is {nearest!r}")
 
 
+def runs_code(adapter: str) -> bool:
+    """Whether an adapter is a file of somebody's, rather than a name that privaudit or an installed library knows."""
+    if adapter.endswith(".py"):
+        return True
+    library, colon, _ = adapter.partition(":")
+    return bool(colon) and library not in _LIBRARIES
+
+
 def _refuse_code(adapter: object, where: str) -> None:
-    if isinstance(adapter, str) and (":" in adapter or adapter.endswith(".py")):
+    if isinstance(adapter, str) and runs_code(adapter):
         raise ConfigError(
             f"expected the name of an adapter in {where}, found {adapter!r}, which would run code; "
             "code runs only when --adapter names it on the command line"

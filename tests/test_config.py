@@ -4,7 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from privaudit.adapters.libraries import LIBRARIES
 from privaudit.config import ScanSettings, check_options, load_settings
+from privaudit.config_sources import _LIBRARIES, runs_code
 from privaudit.errors import ConfigError
 
 MODEL = Path("model.safetensors")
@@ -232,3 +234,25 @@ def test_single_options_are_checked_as_a_scan_would():
     with pytest.raises(ConfigError) as raised:
         check_options(max_leaked="x")
     one_line_about(raised, "--max-leaked", "'x'")
+
+
+@pytest.mark.parametrize(
+    ("adapter", "is_code"),
+    [
+        ("auto", False),
+        ("mlp", False),
+        ("torchvision:resnet18", False),
+        ("timm:resnet18", False),
+        ("torchvision:net.py", True),
+        ("net.py:factory", True),
+        ("net.py", True),
+        ("folder:factory", True),
+        ("C:torchvision", True),
+    ],
+)
+def test_networks_of_libraries_are_no_code_of_the_user(adapter: str, is_code: bool) -> None:
+    assert runs_code(adapter) == is_code
+
+
+def test_the_libraries_named_here_are_those_of_the_adapters() -> None:
+    assert set(_LIBRARIES) == set(LIBRARIES)

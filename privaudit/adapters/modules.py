@@ -8,12 +8,13 @@ from typing import NoReturn
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, jvp
+from torch.func import functional_call
 
 from privaudit.adapters.inputs import Shape, precision_assumption, shape_text, stated_shape
 from privaudit.adapters.interface import AdapterRefusal, AttackTarget, InputOptions, LayerInfo
 from privaudit.adapters.simplify import simplified
 from privaudit.checkpoint import Checkpoint, unwrapped_names
+from privaudit.derivatives import along
 from privaudit.networks import frozen
 from privaudit.text import listed, one_line
 
@@ -142,7 +143,7 @@ def require_derivatives(module: nn.Module, shape: Shape) -> None:
         if not outputs.requires_grad:
             raise AdapterRefusal("torch cannot follow how outputs depend on inputs; leave out no_grad and numpy")
         torch.autograd.grad(outputs.sum(), probe, allow_unused=True)
-        jvp(call, (parameters,), (parameters,))
+        along(call, parameters, parameters)
     except AdapterRefusal:
         raise
     except NotImplementedError:

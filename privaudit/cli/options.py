@@ -55,7 +55,10 @@ _WHAT = "an ImageFolder directory, .npz or torchvision:NAME"
 SCAN_OPTIONS: Mapping[str, Any] = {
     "adapter": Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="Adapter, or file.py:factory, which runs that file. Default: auto."),
+        typer.Option(
+            metavar="NAME",
+            help="As `privaudit adapters` lists them; file.py:factory runs that file.",
+        ),
     ],
     "task": Annotated[
         str | None, typer.Option(metavar=_choices(Task), help="What the model was trained for. Default: auto.")

@@ -18,12 +18,13 @@ def effective_settings(model: Path, given: Mapping[str, object], is_quiet: bool,
     it decides the exit code.
     """
     from privaudit.config import COMMAND_LINE, DEFAULT, load_settings
+    from privaudit.config_sources import runs_code
 
     settings, origins = load_settings(model, given, os.environ, Path.cwd())
     if not is_quiet:
         for name, origin in origins.items():
             if verbosity > 0 or origin not in (COMMAND_LINE, DEFAULT):
                 say(f"setting {name} = {getattr(settings, name)} (from: {origin})")
-        if ":" in settings.adapter:
+        if runs_code(settings.adapter):
             say(f"running code from {settings.adapter} (named by --adapter)")
     return settings

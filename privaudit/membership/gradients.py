@@ -20,8 +20,9 @@ from numpy.typing import NDArray
 from scipy.linalg import solve
 from scipy.sparse.linalg import LinearOperator, lsqr
 from torch import Tensor, nn
-from torch.func import functional_call, jvp
+from torch.func import functional_call
 
+from privaudit.derivatives import along
 from privaudit.networks import ReluMlp
 from privaudit.objectives.loss_ties import LOSS_TIES
 from privaudit.objectives.module_equation import parameter_importance
@@ -172,8 +173,8 @@ class ModuleGradients(AbstractGradients):
                     outputs: Tensor = functional_call(self._module, parameters, (inputs,))
                     return outputs
 
-                along = jvp(call, (self._parameters.values,), (tangent,))[1]
-                found.append((directions * along).sum(1).double())
+                derivative = along(call, self._parameters.values, tangent)
+                found.append((directions * derivative).sum(1).double())
         return torch.cat(found)
 
 

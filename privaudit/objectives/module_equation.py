@@ -16,8 +16,9 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, jvp
+from torch.func import functional_call
 
+from privaudit.derivatives import along
 from privaudit.objectives.equation import AbstractSearchEquation
 from privaudit.objectives.interface import AttackerKnowledge, Variables
 from privaudit.objectives.prior import PixelPrior, SpanPrior
@@ -199,10 +200,10 @@ class ModuleSum:
         for part, coefficients in zip(*parts, strict=True):
             with torch.enable_grad():
                 leaf = part.detach().requires_grad_()
-                along = jvp(self._call(leaf), (self.parameters,), (direction,))[1]
-                (gradient,) = torch.autograd.grad((coefficients * along).sum(), leaf, materialize_grads=True)
+                derivative = along(self._call(leaf), self.parameters, direction)
+                (gradient,) = torch.autograd.grad((coefficients * derivative).sum(), leaf, materialize_grads=True)
             for_inputs.append(-2 * gradient)
-            for_coefficients.append(-2 * along.detach())
+            for_coefficients.append(-2 * derivative.detach())
         return torch.cat(for_inputs), torch.cat(for_coefficients)
 
     def _weight(self, name: str) -> float:
