@@ -157,6 +157,22 @@ def test_what_cannot_be_solved_is_a_sentence() -> None:
     assert "parameters" in str(exposure(huge, images(2).float(), images(2).float()))
 
 
-def test_normalised_networks_are_named() -> None:
-    solved = found(convolutional().float(), images(4).float(), images(6, 1).float())
-    assert "normalisation" in solved.reason
+def test_behind_normalisations_only_the_last_layer_is_solved_for() -> None:
+    module, members, controls = convolutional().float(), images(4).float(), images(6, 1).float()
+    solved = found(module, members, controls)
+    assert "last layer" in solved.reason
+    features = module[:-1](torch.cat([members, controls])).double()
+    head = module[-1].double()
+    directions = margin_directions(head(features))
+    # One layer: the gradient of an image is the outer product of its direction and its features.
+    gram = (features @ features.T) / head.weight.square().sum() * (directions @ directions.T)
+    right = (directions * (features @ head.weight.T)).sum(1) / head.weight.square().sum()
+    square = gram.diagonal().mean()
+    expected = torch.linalg.solve(gram / square + 10 * torch.eye(10, dtype=torch.float64), right / square.sqrt())
+    np.testing.assert_allclose(np.concatenate([solved.members, solved.controls]), expected.numpy(), rtol=1e-4)
+
+
+def test_a_normalisation_without_a_last_layer_behind_is_named() -> None:
+    module = nn.Sequential(nn.Conv2d(3, 2, 4), nn.BatchNorm2d(2), nn.Flatten())
+    solved = found(trained(module).requires_grad_(False), images(4).float(), images(6, 1).float())
+    assert "normalisation" in solved.reason and "last layer" not in solved.reason

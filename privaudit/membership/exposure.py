@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from privaudit.membership.gradients import AbstractGradients, gradients_of
+from privaudit.applicability import normalisations
+from privaudit.membership.gradients import AbstractGradients, gradients_of, head_gradients
 from privaudit.text import one_line
 
 _ITERATIONS = 20  # of LSQR; 40 find no more (benchmarks/RESULTS.md)
@@ -24,7 +25,11 @@ _LEAST_ITERATIONS = 8
 _PASSES = 14  # of a forward pass that an iteration costs (forward, backward, forward with tangents), done twice
 _FLOPS = {"cpu": 6e13, "cuda": 2e16}  # a quarter of an hour at most on two cores
 _MOST_PARAMETERS = 150_000_000  # LSQR keeps four float64 vectors of that length
-_NORMALISED = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.GroupNorm, nn.LayerNorm, nn.InstanceNorm2d)
+_NORMALISED = (
+    "Behind a normalisation the scale of a weight has no effect, so weight decay is not balanced by the gradient and "
+    "the equation does not hold there."
+)
+_HEAD_ONLY = f"{_NORMALISED} Multipliers and shares are of the last layer's weights, the only ones behind it."
 
 
 @dataclass(frozen=True)
@@ -69,10 +74,14 @@ def exposure(
     if n_parameters > _MOST_PARAMETERS:
         return f"The network has {n_parameters:,} parameters, more than the {_MOST_PARAMETERS:,} that fit."
     try:
+        head = head_gradients(module, inputs) if normalisations(module) else None
+        if head is not None:
+            return _solved(head, len(members), _ITERATIONS, _HEAD_ONLY, on_progress)
         iterations = _affordable(module, inputs)
         if iterations < _LEAST_ITERATIONS:
             return f"{len(inputs)} images of this size would take too long here; a GPU or fewer controls would do."
-        return _solved(gradients_of(module, inputs), len(members), iterations, _limits(module), on_progress)
+        reason = _NORMALISED if normalisations(module) else ""
+        return _solved(gradients_of(module, inputs), len(members), iterations, reason, on_progress)
     except (RuntimeError, NotImplementedError, TypeError) as error:
         return f"Torch cannot differentiate this network both ways: {one_line(error, 120)}."
 
@@ -83,15 +92,6 @@ def _affordable(module: nn.Module, inputs: Tensor) -> int:
         module(inputs[:1])
     per_iteration = max(1, counter.get_total_flops()) * _PASSES * len(inputs)
     return min(_ITERATIONS, int(_FLOPS.get(inputs.device.type, _FLOPS["cpu"]) / per_iteration))
-
-
-def _limits(module: nn.Module) -> str:
-    if any(isinstance(child, _NORMALISED) for child in module.modules()):
-        return (
-            "Behind a normalisation the scale of a weight has no effect, so weight decay is not balanced by the "
-            "gradient and the equation holds for the layers after the last one only."
-        )
-    return ""
 
 
 def _solved(

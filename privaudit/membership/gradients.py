@@ -10,6 +10,7 @@ Every parameter is divided by its norm times the square root of its importance, 
 relative to each weight, as in the multiplier equation (METHOD 3).
 """
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -28,7 +29,12 @@ from privaudit.objectives.loss_ties import LOSS_TIES
 from privaudit.objectives.module_equation import parameter_importance
 
 _CHUNK = 64  # images at once
-_DAMPING = 0.1  # δ; from 0.001 to 0.1 nothing changes (benchmarks/RESULTS.md)
+DAMPING = 0.1
+"""δ where the images' gradients differ: from 0.001 to 0.1 nothing changes (benchmarks/RESULTS.md)."""
+
+HEAD_DAMPING = 10.0
+"""δ for a last layer alone, whose gradients are nearly parallel within a class: features collapse to class means."""
+
 _NORM_PROBES = 8  # random directions that measure the mean norm of a gradient
 _MOST_IMAGES = 4000  # whose Gram matrix is kept: 128 MB
 
@@ -52,6 +58,7 @@ class AbstractGradients(ABC):
     """Gradients `g_i` of n images in the scaled weights of p numbers."""
 
     n_images: int
+    damping: float = DAMPING
 
     @abstractmethod
     def fit(self, chosen: NDArray[np.bool_], iterations: int, on_step: Callable[[], None] = lambda: None) -> Fit:
@@ -82,11 +89,41 @@ def gradients_of(module: nn.Module, inputs: Tensor) -> AbstractGradients:
     return ModuleGradients(module, inputs)
 
 
+def head_gradients(module: nn.Module, inputs: Tensor) -> "ChainGradients | None":
+    """Of the last linear layer alone, at the features that enter it; None where the outputs are not one layer's.
+
+    Args:
+        module: the whole network.
+        inputs: (n, C, H, W).
+    """
+    layers = [layer for layer in module.modules() if isinstance(layer, nn.Linear)]
+    seen: list[tuple[nn.Linear, Tensor, Tensor]] = []
+    handles = [
+        layer.register_forward_hook(lambda layer, entered, left: seen.append((layer, entered[0], left)))
+        for layer in layers
+    ]
+    features = []
+    try:
+        with torch.no_grad():
+            for part in torch.split(inputs, _CHUNK):
+                seen.clear()
+                outputs = module(part)
+                if not seen or seen[-1][2] is not outputs:
+                    return None
+                features.append(seen[-1][1])
+    finally:
+        for handle in handles:
+            handle.remove()
+    head = ReluMlp([copy.deepcopy(seen[-1][0])])
+    return ChainGradients(head, torch.cat(features), HEAD_DAMPING, with_biases=False)
+
+
 class _ScaledParameters:
     """Parameters that are not zero, and their scale."""
 
-    def __init__(self, module: nn.Module) -> None:
-        parameters = {name: value.detach() for name, value in module.named_parameters()}
+    def __init__(self, module: nn.Module, with_biases: bool = True) -> None:
+        kept = {name: value for name, value in module.named_parameters() if with_biases or value.ndim > 1}
+        parameters = {name: value.detach() for name, value in kept.items()}
         norms = {name: float((value.double() ** 2).sum()) for name, value in parameters.items()}
         self.values = {name: value for name, value in parameters.items() if norms[name] > 0}
         importance = parameter_importance(self.values, norms)
@@ -137,7 +174,7 @@ class ModuleGradients(AbstractGradients):
             return found.cpu().numpy()[chosen] / norm
 
         operator = LinearOperator((len(target), int(chosen.sum())), combine, project, dtype=np.float64)
-        solution = lsqr(operator, target, damp=_DAMPING**0.5, atol=0, btol=0, iter_lim=iterations)
+        solution = lsqr(operator, target, damp=self.damping**0.5, atol=0, btol=0, iter_lim=iterations)
         return Fit(solution[0], 1 - float((solution[3] / np.linalg.norm(target)) ** 2), int(solution[2]))
 
     def _typical_norm(self) -> float:
@@ -185,13 +222,16 @@ class ChainGradients(AbstractGradients):
     `(H Wᵀ)_i B_i`; all in float64.
     """
 
-    def __init__(self, network: ReluMlp, inputs: Tensor) -> None:
+    def __init__(self, network: ReluMlp, inputs: Tensor, damping: float = DAMPING, *, with_biases: bool = True) -> None:
         """Prepare.
 
         Args:
             network: the chain.
-            inputs: (n, C, H, W).
+            inputs: (n, …), flattened into what the first layer takes.
+            damping: δ.
+            with_biases: whether these count among the weights; a last layer's say only how many images a class has.
         """
+        self.damping = damping
         layers = network.linear_layers()
         hidden, pre = [inputs.flatten(1).double()], []
         for layer in layers:
@@ -201,7 +241,7 @@ class ChainGradients(AbstractGradients):
         signals = [margin_directions(pre[-1])]
         for layer, before in zip(layers[:0:-1], pre[-2::-1], strict=True):
             signals.append((signals[-1] @ layer.weight.detach().double()) * (before > 0))
-        scaled = _ScaledParameters(network)
+        scaled = _ScaledParameters(network, with_biases)
         self.n_images, self.energy = len(inputs), float(scaled.flat(scaled.values).square().sum())
         self.gram = torch.zeros(len(inputs), len(inputs)).to(hidden[0])
         self.right = torch.zeros(len(inputs)).to(hidden[0])
@@ -218,7 +258,7 @@ class ChainGradients(AbstractGradients):
         gram, right = self.gram.cpu().numpy(), self.right.cpu().numpy()
         square = max(float(np.diag(gram).mean()), 1e-30)
         gram, right = gram[np.ix_(chosen, chosen)] / square, right[chosen] / square**0.5
-        multipliers = solve(gram + _DAMPING * np.eye(len(gram)), right, assume_a="pos")
+        multipliers = solve(gram + self.damping * np.eye(len(gram)), right, assume_a="pos")
         on_step()
         explained = (2 * multipliers @ right - multipliers @ gram @ multipliers) / self.energy
         return Fit(multipliers, float(explained), 0)
