@@ -46,6 +46,7 @@ CASES = {
     "2 convolutions": Case(blocks=((32, 1, 1), (32, 1, 1)), rate=0.03, steps=8000),
     "1 convolution, stride 2": Case(blocks=((32, 2, 1),), padding=1),
     "1 convolution, max-pool": Case(blocks=((32, 1, 2),), padding=1),
+    "3 convolutions, 1 max-pool": Case(blocks=((32, 1, 2), (32, 1, 1), (32, 1, 1)), padding=1, rate=0.05, steps=6000),
     "3 convolutions, max-pools": Case(blocks=POOLED, padding=1, hidden=256, steps=6000),
     "1 convolution, BatchNorm": Case(batch_norm=True),
     "1 convolution, batches of 10": Case(batch=10, rate=0.02, steps=20000),

@@ -36,6 +36,9 @@ P_VALUE_LIMIT = 0.01
 SATURATION_SHARE = 2 / 3
 """A budget is saturated when the last third of it found nothing new (METHOD 3d: rounds saturate after two or three)."""
 
+_REASONS_TOLD = 3
+"""Of preflight, in the verdict: the spectrum and what follows for both attacks; all of them are in the report."""
+
 FailOn = Literal["rebuilt", "membership", "any"]
 FindingState = Literal["measured", "uncalibrated", "not_applicable", "not_run"]
 
@@ -156,7 +159,8 @@ def exit_code(verdict: Verdict, exit_zero: bool = False, interrupted: bool = Fal
 def rebuilt_input(evidence: Evidence | None, preflight: Preflight, allowance: int) -> FindingInput:
     """The first finding from stored counts."""
     if not preflight.applicable:
-        reason = " ".join(("The reconstruction attack does not apply to this checkpoint.", *preflight.reasons))
+        why = preflight.reasons[:_REASONS_TOLD]
+        reason = " ".join(("The reconstruction attack does not apply to this checkpoint.", *why))
         return _unmeasured("rebuilt", "not_applicable", allowance, reason)
     if evidence is None:
         reason = "No reference images were given, so rebuilt pictures could not be compared with training images."
