@@ -3,7 +3,7 @@
     python benchmarks/architectures.py DATA FOLDER [--only NAME ...] [--train-only]
 
 DATA holds cifar10_subset.npz. Networks are trained on its test images, which no shared checkpoint has seen, and scanned
-with default options; FOLDER keeps checkpoints and results, and what is there already is not trained again.
+with default options for ten minutes at most; FOLDER keeps checkpoints and results, and what is there already is not trained again.
 """
 
 import argparse
@@ -36,13 +36,14 @@ class Case:
     decay: float = 5e-3
     steps: int = 4000
     seed: int = 21
+    time_limit: int = 600
 
 
 POOLED = ((32, 1, 2), (64, 1, 2), (64, 1, 2))
 CASES = {
     "1 convolution": Case(),
     "1 convolution, 100 images": Case(n=100, steps=6000),
-    "1 convolution, 1 output": Case(outputs=1),
+    "1 convolution, 1 output": Case(outputs=1, time_limit=120),
     "2 convolutions": Case(blocks=((32, 1, 1), (32, 1, 1)), rate=0.03, steps=8000),
     "1 convolution, stride 2": Case(blocks=((32, 2, 1),), padding=1),
     "1 convolution, max-pool": Case(blocks=((32, 1, 2),), padding=1),
@@ -50,10 +51,10 @@ CASES = {
     "3 convolutions, max-pools": Case(blocks=POOLED, padding=1, hidden=256, steps=6000),
     "1 convolution, BatchNorm": Case(batch_norm=True),
     "1 convolution, batches of 10": Case(batch=10, rate=0.02, steps=20000),
-    "1 convolution, AdamW": Case(optimiser="adamw", rate=1e-3, decay=0.5),
+    "1 convolution, AdamW": Case(optimiser="adamw", rate=1e-3, decay=0.5, time_limit=120),
     "1 convolution, decay 5e-4": Case(decay=5e-4),
     "1 convolution, rate 0.02": Case(rate=0.02),
-    "1 convolution, flips and crops": Case(augmented=True),
+    "1 convolution, flips and crops": Case(augmented=True, time_limit=120),
 }
 
 
@@ -168,7 +169,8 @@ def main() -> None:
             print(f"{name}: {trained}", flush=True)
             continue
         held = model.with_name(f"{model.stem}.images.npz")
-        row = scan(name, model, f"{held}:member", f"{held}:control", arguments.folder / f"{model.stem}-audit")
+        out = arguments.folder / f"{model.stem}-audit"
+        row = scan(name, model, f"{held}:member", f"{held}:control", out, "--time-limit", str(case.time_limit))
         print(f"| {trained} {line(row)}", flush=True)
 
 

@@ -43,11 +43,13 @@ class Row:
     exit_code: int
 
 
-def scan(name: str, model: Path, reference: str, control: str, out: Path) -> Row:
-    """Run `privaudit scan` with default options."""
+def scan(name: str, model: Path, reference: str, control: str, out: Path, *options: str) -> Row:
+    """Run `privaudit scan` with default options and those given."""
     command = [sys.executable, "-m", "privaudit", "scan", str(model), "--reference", reference, "--control", control]
     begun = time.monotonic()
-    process = subprocess.Popen([*command, "--out", str(out), "-q", "--no-progress"], stdout=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        [*command, "--out", str(out), "-q", "--no-progress", *options], stdout=subprocess.DEVNULL
+    )
     _, status, usage = os.wait4(process.pid, 0)
     seconds = time.monotonic() - begun
     result = json.loads((out / "result.json").read_text())

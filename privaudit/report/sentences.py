@@ -76,8 +76,8 @@ def _done(result: AuditResult) -> str:
     attack = result.attack
     if not attack.runs and not attack.interrupted:
         return (
-            f"No attack that rebuilds images applies to the file {words.file_name(result.model.path)}, so none was run; "
-            "what the weights say about images that an attacker already holds was read."
+            f"No attack that rebuilds images applies to the file {words.file_name(result.model.path)}, so none was "
+            "run; what the weights say about images that an attacker already holds was read."
         )
     end = "it ran to its end"
     if any(run.status == "budget_exhausted" for run in attack.runs):
