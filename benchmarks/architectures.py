@@ -3,7 +3,8 @@
     python benchmarks/architectures.py DATA FOLDER [--only NAME ...] [--train-only]
 
 DATA holds cifar10_subset.npz. Networks are trained on its test images, which no shared checkpoint has seen, and scanned
-with default options for ten minutes at most; FOLDER keeps checkpoints and results, and what is there already is not trained again.
+with default options for ten minutes at most; FOLDER keeps checkpoints and results, and what is there already is not
+trained again.
 """
 
 import argparse

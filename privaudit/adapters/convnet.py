@@ -12,8 +12,6 @@ from itertools import product
 from privaudit.adapters.chain import ChainLayer, order_layers, pair_biases, refuse_others
 from privaudit.adapters.inputs import Shape, precision_assumption, relu_assumption, shape_text, stated_shape
 from privaudit.adapters.interface import (
-    ANY_READABLE,
-    ANY_REBUILT,
     AbstractAdapter,
     AdapterDescription,
     AdapterRefusal,
@@ -63,8 +61,6 @@ class ConvNetAdapter(AbstractAdapter):
         option="",
         networks="convolutions with ReLU (stride, padding, 2x2 max-pools, BatchNorm folded) in front of linear layers",
         told_by="names and shapes, metadata stride, padding and pool where shapes leave them open",
-        rebuilt=ANY_REBUILT,
-        readable=ANY_READABLE,
     )
 
     def build(self, checkpoint: Checkpoint, options: InputOptions) -> AttackTarget:

@@ -15,8 +15,6 @@ from torch import Tensor, fx, nn
 from privaudit.adapters.exported_arguments import Arguments
 from privaudit.adapters.exported_operations import ARITHMETIC, CHECKS, OPERATIONS, RESHAPES
 from privaudit.adapters.interface import (
-    ANY_READABLE,
-    ANY_REBUILT,
     AbstractAdapter,
     AdapterDescription,
     AdapterRefusal,
@@ -38,8 +36,6 @@ class ExportedAdapter(AbstractAdapter):
         option="",
         networks="torch.export programs (.pt2) of listed operations; never unpickled",
         told_by="the program in the file",
-        rebuilt=ANY_REBUILT,
-        readable=ANY_READABLE,
     )
 
     def build(self, checkpoint: Checkpoint, options: InputOptions) -> AttackTarget:

@@ -14,8 +14,6 @@ import torch
 from torch import nn
 
 from privaudit.adapters.interface import (
-    ANY_READABLE,
-    ANY_REBUILT,
     AbstractAdapter,
     AdapterDescription,
     AdapterRefusal,
@@ -46,8 +44,6 @@ class FactoryAdapter(AbstractAdapter):
         option="FILE.py:FUNCTION",
         networks="any module of yours; runs that file, named on the command line only",
         told_by="what the function returns",
-        rebuilt=ANY_REBUILT,
-        readable=ANY_READABLE,
     )
 
     def __init__(self, source: str) -> None:

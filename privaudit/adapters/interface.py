@@ -103,6 +103,13 @@ class AdapterRefusal(Exception):
     """Why an adapter does not fit a checkpoint; collected over all adapters and shown when none fits."""
 
 
+_ANY_REBUILT = (
+    "feature span of the first linear layer that is wider than the training set is large; without such a layer and "
+    "without normalisation the multiplier equation (slow)"
+)
+_ANY_READABLE = "row space of the first linear layer, kinks of every ReLU, multipliers"
+
+
 @dataclass(frozen=True)
 class AdapterDescription:
     """A row of the table of architectures: what an adapter builds and what can be said about it.
@@ -118,15 +125,8 @@ class AdapterDescription:
     option: str
     networks: str
     told_by: str
-    rebuilt: str
-    readable: str
-
-
-ANY_REBUILT = (
-    "feature span of the first linear layer that is wider than the training set is large; without such a layer and "
-    "without normalisation the multiplier equation (slow)"
-)
-ANY_READABLE = "row space of the first linear layer, kinks of every ReLU, multipliers"
+    rebuilt: str = _ANY_REBUILT
+    readable: str = _ANY_READABLE
 
 
 class AbstractAdapter(ABC):

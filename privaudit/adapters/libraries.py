@@ -15,8 +15,6 @@ import torch
 from torch import Tensor, nn
 
 from privaudit.adapters.interface import (
-    ANY_READABLE,
-    ANY_REBUILT,
     AbstractAdapter,
     AdapterDescription,
     AdapterRefusal,
@@ -101,8 +99,6 @@ class TorchvisionAdapter(_LibraryAdapter):
         option="torchvision:NAME",
         networks="every classification network of torchvision",
         told_by="the name; classes from the head; weights loaded strictly",
-        rebuilt=ANY_REBUILT,
-        readable=ANY_READABLE,
     )
 
     def _names(self) -> Sequence[str]:
@@ -138,8 +134,6 @@ class TimmAdapter(_LibraryAdapter):
         option="timm:NAME",
         networks='every network of timm (pip install "privaudit[timm]")',
         told_by="the name; classes from the head; weights loaded strictly",
-        rebuilt=ANY_REBUILT,
-        readable=ANY_READABLE,
     )
 
     def _names(self) -> Sequence[str]:

@@ -8,8 +8,6 @@ from collections.abc import Collection
 from importlib.metadata import EntryPoint, entry_points
 
 from privaudit.adapters.interface import (
-    ANY_READABLE,
-    ANY_REBUILT,
     AbstractAdapter,
     AdapterDescription,
     AdapterRefusal,
@@ -29,8 +27,6 @@ class PluginAdapter(AbstractAdapter):
         option="NAME",
         networks="what an installed package adds (entry point group privaudit.adapters); none comes with privaudit",
         told_by="the package",
-        rebuilt=ANY_REBUILT,
-        readable=ANY_READABLE,
     )
 
     def __init__(self, entry: EntryPoint) -> None:
