@@ -24,7 +24,20 @@ from privaudit.result_file import sealed, to_json, write_private
 from privaudit.trial_store import fingerprint, read_trials, save_trials
 
 TRIALS_FILE = "trials.safetensors"
-_ATTACK_SETTINGS = {"adapter", "task", "input_shape", "budget", "restarts", "candidates", "seed", "dtype", "std"}
+_ATTACK_SETTINGS = {
+    "adapter",
+    "task",
+    "input_shape",
+    "stride",
+    "padding",
+    "pool",
+    "budget",
+    "restarts",
+    "candidates",
+    "seed",
+    "dtype",
+    "std",
+}
 _PACKAGES = ("torch", "torchvision", "numpy", "scipy", "scikit-image", "safetensors")
 
 

@@ -36,6 +36,8 @@ class ScanSettings(BaseModel):
             `PREFIX_labels`), or `torchvision:NAME`. None: reconstruct only.
         control: images that were never trained on, same forms.
         input_shape: (C, H, W); None: from metadata, the reference, or the width of the first layer.
+        stride: of the convolutions, whole numbers, one for all or one each; `padding` likewise, or `same` or `none`;
+            `pool` what follows each, such as `max2`, `avg2` or `none`. None: from metadata, else what the shapes allow.
         mean: `reference` (the mean image of the reference), a `.npy` file, or numbers, one a channel; None: from
             metadata.
         std: a `.npy` file or numbers; None: ones.
@@ -58,6 +60,9 @@ class ScanSettings(BaseModel):
     reference: str | None = None
     control: str | None = None
     input_shape: tuple[int, int, int] | None = None
+    stride: str | None = None
+    padding: str | None = None
+    pool: str | None = None
     mean: str | None = None
     std: str | None = None
     out: Path = Path("audit")
@@ -93,7 +98,7 @@ class ScanSettings(BaseModel):
     def _candidates_from_text(cls, value: object) -> object:
         return None if value == "auto" else value
 
-    @field_validator("mean", "std", mode="before")
+    @field_validator("mean", "std", "stride", "padding", "pool", mode="before")
     @classmethod
     def _numbers_to_text(cls, value: object) -> object:
         numbers = value if isinstance(value, list | tuple) else [value]

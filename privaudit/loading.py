@@ -57,7 +57,8 @@ def load(settings: ScanSettings, listener: ProgressListener) -> Loaded:
     listener.stage("load", f"reading {settings.model}")
     device = choose_device(settings.device)
     checkpoint = load_checkpoint(settings.model)
-    target = build_target(checkpoint, settings.adapter, resolve_input_options(checkpoint, settings.input_shape))
+    described = _described(checkpoint, settings)
+    target = build_target(described, settings.adapter, resolve_input_options(described, settings.input_shape))
     shape = target.input_shape
     reference = _images(settings.reference, shape, "reference")
     control = _images(settings.control, shape, "control")
@@ -74,6 +75,13 @@ def load(settings: ScanSettings, listener: ProgressListener) -> Loaded:
     if duplicates:
         listener.note(f"{len(duplicates)} controls are also in the reference and were left out")
     return loaded
+
+
+def _described(checkpoint: Checkpoint, settings: ScanSettings) -> Checkpoint:
+    """What adapters read: the checkpoint with what the user says of its convolutions in place of its own words."""
+    given = {"stride": settings.stride, "padding": settings.padding, "pool": settings.pool}
+    said = {name: value for name, value in given.items() if value is not None}
+    return replace(checkpoint, metadata={**checkpoint.metadata, **said})
 
 
 def _images(source: str | None, shape: tuple[int, int, int], role: str) -> ImageSet | None:

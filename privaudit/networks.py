@@ -60,7 +60,7 @@ def _fill(layer: nn.Linear | nn.Conv2d, weight: Tensor, bias: Tensor | None) -> 
 
 def conv_chain(
     convolutions: Sequence[nn.Conv2d],
-    pools: Sequence[int],
+    pools: Sequence[nn.Module | None],
     linear: Sequence[nn.Linear],
     normalisations: Sequence[nn.Module | None],
 ) -> nn.Sequential:
@@ -68,14 +68,14 @@ def conv_chain(
 
     Args:
         convolutions: in the order of the forward pass.
-        pools: size of the max-pool behind each convolution's ReLU; 1: none.
+        pools: what follows each convolution's ReLU; None: nothing.
         linear: the layers behind them.
         normalisations: what stands between each layer, convolutions first, and its ReLU; None: nothing.
     """
     modules: list[nn.Module] = []
     behind = iter(normalisations)
     for convolution, pool in zip(convolutions, pools, strict=True):
-        modules += [*_normalised(convolution, next(behind)), nn.ReLU()] + ([nn.MaxPool2d(pool)] if pool > 1 else [])
+        modules += [*_normalised(convolution, next(behind)), nn.ReLU()] + ([] if pool is None else [pool])
     modules.append(nn.Flatten())
     for layer in linear:
         modules += [*_normalised(layer, next(behind)), nn.ReLU()]

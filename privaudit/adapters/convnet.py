@@ -1,13 +1,16 @@
 """Chains of convolutions in front of linear layers, ReLU between; stride, padding and pooling stated or inferred.
 
-A state dict does not say how a convolution was applied. What metadata leaves open is tried (padding none or `same`, no
-pooling or a 2x2 max-pool after every convolution) and taken only if a single combination fits the first linear layer.
+A state dict does not say how a convolution was applied. What options and metadata leave open is tried (padding none or
+`same`, no pooling or a 2x2 max-pool after every convolution) and taken only if a single combination fits the first
+linear layer.
 """
 
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
+
+from torch import nn
 
 from privaudit.adapters.chain import ChainLayer, order_layers, pair_biases, refuse_others
 from privaudit.adapters.inputs import Shape, precision_assumption, relu_assumption, shape_text, stated_shape
@@ -27,29 +30,49 @@ from privaudit.text import listed, one_line
 # The largest square input that is tried where no input shape is stated.
 _MAX_SIDE = 512
 _REMEDY = "state input_shape, stride, padding and pool, or use a factory"
-_NO_POOL = {"none": 1, "no": 1, "false": 1, "0": 1, "1": 1}
-_MAX_POOL = {"2": 2, "2x2": 2, "max": 2, "max2": 2, "max2x2": 2, "maxpool2": 2, "max 2": 2, "max 2x2": 2}
+_NO_POOL = ("none", "no", "false", "0", "1", "")
+
+
+@dataclass(frozen=True)
+class Pool:
+    """What follows a convolution's ReLU: `max` or `avg` over squares of `size` pixels, whose side is the stride too."""
+
+    kind: str
+    size: int
+
+    def __str__(self) -> str:
+        return f"{self.kind}-pool {self.size}" if self.size > 1 else "none"
+
+    def module(self) -> nn.Module | None:
+        """The layer; None where there is none."""
+        if self.size == 1:
+            return None
+        return nn.MaxPool2d(self.size) if self.kind == "max" else nn.AvgPool2d(self.size)
+
+
+_NONE = Pool("max", 1)
 
 
 @dataclass(frozen=True)
 class Geometry:
-    """How every convolution is applied: strides, zero-padding (height, width), max-pool sizes (1: none); in pixels."""
+    """How every convolution is applied: strides and zero-padding (height, width) in pixels, pools behind it."""
 
     strides: tuple[int, ...]
     paddings: tuple[tuple[int, int], ...]
-    pools: tuple[int, ...]
+    pools: tuple[Pool, ...]
 
     def output_size(self, convolutions: Sequence[ChainLayer], height: int, width: int) -> tuple[int, int]:
         """(height, width) after the last convolution; 0 where nothing is left."""
         for layer, stride, padding, pool in zip(convolutions, self.strides, self.paddings, self.pools, strict=True):
             kernel = layer.weight.shape[2:]
-            height = max((height + 2 * padding[0] - kernel[0]) // stride + 1, 0) // pool
-            width = max((width + 2 * padding[1] - kernel[1]) // stride + 1, 0) // pool
+            height = max((height + 2 * padding[0] - kernel[0]) // stride + 1, 0) // pool.size
+            width = max((width + 2 * padding[1] - kernel[1]) // stride + 1, 0) // pool.size
         return height, width
 
     def __str__(self) -> str:
         padding = ", ".join(sorted({shape_text(pad) for pad in self.paddings}))
-        pooling = "no pooling" if max(self.pools) == 1 else f"max-pool {', '.join(map(str, self.pools))}"
+        kinds = dict.fromkeys(map(str, self.pools))
+        pooling = "no pooling" if set(kinds) == {"none"} else f"pooling {', '.join(map(str, self.pools))}"
         return f"stride {', '.join(sorted({str(s) for s in self.strides}))}, padding {padding}, {pooling}"
 
 
@@ -59,8 +82,8 @@ class ConvNetAdapter(AbstractAdapter):
     name = "convnet"
     description = AdapterDescription(
         option="",
-        networks="convolutions with ReLU (stride, padding, 2x2 max-pools, BatchNorm folded) in front of linear layers",
-        told_by="names and shapes, metadata stride, padding and pool where shapes leave them open",
+        networks="convolutions with ReLU (stride, padding, pooling, BatchNorm folded) in front of linear layers",
+        told_by="names and shapes; stride, padding and pool from options or metadata where shapes leave them open",
     )
 
     def build(self, checkpoint: Checkpoint, options: InputOptions) -> AttackTarget:
@@ -79,7 +102,7 @@ class ConvNetAdapter(AbstractAdapter):
         applied = zip(convolutions, geometry.strides, geometry.paddings, strict=True)
         module = conv_chain(
             [conv_layer(layer.weight, layer.bias, stride=stride, padding=pad) for layer, stride, pad in applied],
-            geometry.pools,
+            [pool.module() for pool in geometry.pools],
             [linear_layer(layer.weight, layer.bias) for layer in linear],
             behind(layers, placed),
         )
@@ -169,7 +192,7 @@ def _geometries(checkpoint: Checkpoint, convolutions: Sequence[ChainLayer]) -> l
     pool_texts = _stated(checkpoint, "pool", n)
     strides = tuple(_number(text, "stride", 1) for text in stride_texts) if stride_texts else (1,) * n
     paddings = [padding_texts] if padding_texts else [["0"] * n, ["same"] * n]
-    pools = [[_pool(text) for text in pool_texts]] if pool_texts else [[1] * n, [2] * n]
+    pools = [[_pool(text) for text in pool_texts]] if pool_texts else [[_NONE] * n, [Pool("max", 2)] * n]
     geometries = []
     for texts, sizes in product(paddings, pools):
         applied = [_padding(text, layer) for text, layer in zip(texts, convolutions, strict=True)]
@@ -188,13 +211,13 @@ def _stated(checkpoint: Checkpoint, key: str, n_layers: int) -> list[str] | None
     values = [value.strip().lower() for value in checkpoint.metadata[key].strip(" []()").split(",")]
     values = values * n_layers if len(values) == 1 else values
     if len(values) != n_layers:
-        raise AdapterRefusal(f"metadata {key} has {len(values)} values for {n_layers} convolutions")
+        raise AdapterRefusal(f"{key} has {len(values)} values for {n_layers} convolutions")
     return values
 
 
 def _number(text: str, key: str, least: int) -> int:
     if not re.fullmatch(r"[0-9]{1,4}", text) or int(text) < least:
-        raise AdapterRefusal(f"metadata {key} is {one_line(text, 40)!r}, expected whole numbers of at least {least}")
+        raise AdapterRefusal(f"{key} is {one_line(text, 40)!r}, expected whole numbers of at least {least}")
     return int(text)
 
 
@@ -207,8 +230,13 @@ def _padding(text: str, layer: ChainLayer) -> tuple[int, int] | None:
     return pixels, pixels
 
 
-def _pool(text: str) -> int:
-    size = (_NO_POOL | _MAX_POOL).get(text)
-    if size is None:
-        raise AdapterRefusal(f"metadata pool is {one_line(text, 40)!r} and only none or a 2x2 max-pool is built")
-    return size
+def _pool(text: str) -> Pool:
+    if text in _NO_POOL:
+        return _NONE
+    # `2`, `2x2`, `max`, `max2`, `maxpool2`, `avg 2`, `average-pool 3x3`
+    match = re.fullmatch(r"(max|avg|average)?[ _-]?(?:pool(?:ing)?)?[ _-]?(?:([2-9])(?:x\2)?)?", text)
+    if match is None:
+        raise AdapterRefusal(
+            f"pool is {one_line(text, 40)!r}, expected none, or max or avg with one size, such as max2 or avg2"
+        )
+    return Pool("avg" if (match[1] or "").startswith("av") else "max", int(match[2] or 2))

@@ -68,6 +68,13 @@ SCAN_OPTIONS: Mapping[str, Any] = {
     "input_shape": Annotated[
         str | None, typer.Option(metavar="C,H,W", help="Input shape, such as 3,32,32 or 3x32x32.")
     ],
+    "stride": Annotated[
+        str | None, typer.Option(metavar="N[,N…]", help="Stride of the convolutions, where shapes leave it open.")
+    ],
+    "padding": Annotated[
+        str | None, typer.Option(metavar="N[,N…]", help="Their padding: pixels, same or none; one for all or one each.")
+    ],
+    "pool": Annotated[str | None, typer.Option(metavar="POOL[,POOL…]", help="Pooling behind them: none, max2, avg2 …")],
     "mean": Annotated[
         str | None,
         typer.Option(metavar="MEAN", help="What inputs were centred by: numbers, a .npy file, or 'reference'."),
@@ -116,6 +123,9 @@ INSPECT_OPTIONS = (
     "reference",
     "control",
     "input_shape",
+    "stride",
+    "padding",
+    "pool",
     "mean",
     "std",
     "seed",

@@ -6,11 +6,16 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from privaudit.adapters.convnet import ConvNetAdapter
 from privaudit.adapters.interface import AdapterRefusal, AttackTarget, InputOptions
 from privaudit.checkpoint import Checkpoint
+from privaudit.config import ScanSettings
+from privaudit.errors import AdapterError
+from privaudit.loading import load
+from privaudit.progress import SilentListener
 
 
 def checkpoint(tensors: dict[str, Tensor], **metadata: str) -> Checkpoint:
@@ -74,6 +79,24 @@ def test_stride_and_the_rest_from_metadata() -> None:
     assert target.assumptions == ()
 
 
+@pytest.mark.parametrize(
+    ("text", "layer"),
+    [
+        ("2", nn.MaxPool2d(2)), ("max3", nn.MaxPool2d(3)), ("maxpool 2x2", nn.MaxPool2d(2)),
+        ("avg", nn.AvgPool2d(2)), ("average-pool3", nn.AvgPool2d(3)), ("None", nn.Identity()),
+    ],
+)  # fmt: skip
+def test_pools_by_name(text: str, layer: nn.Module) -> None:
+    torch.manual_seed(0)
+    first, second = nn.Conv2d(3, 4, 3, padding=1), nn.Conv2d(4, 5, 3, padding=1)
+    head = nn.Sequential(first, nn.ReLU(), layer, second, nn.ReLU(), nn.Flatten())
+    n_inputs = head(torch.zeros(1, 3, 12, 12)).shape[1]
+    module = nn.Sequential(*head, nn.Linear(n_inputs, 2)).eval()
+    target = build(module, 12, padding="1", stride="1", pool=f"{text},none")
+    images = torch.randn(3, 3, 12, 12)
+    torch.testing.assert_close(target.outputs(images), module(images).detach())
+
+
 def test_padding_decides_where_the_input_shape_is_open() -> None:
     module = network([3], 8, padding="same")
     assert "more than one reading" in refusal(tensors(module))
@@ -90,7 +113,8 @@ def test_equal_geometries_are_no_ambiguity() -> None:
 def test_refusals() -> None:
     state = tensors(network([3], 8))
     assert "takes 144 inputs" in refusal(state, 9) and "give 196" in refusal(state, 9)
-    assert "'avg'" in refusal(state, 8, pool="avg")
+    assert "'median2'" in refusal(state, 8, pool="median2")
+    assert "'max2x3'" in refusal(state, 8, pool="max2x3")
     assert "'two'" in refusal(state, 8, stride="two")
     assert "2 values for 1 convolutions" in refusal(state, 8, stride="1,1")
     assert "odd kernels" in refusal(tensors(network([4], 8)), 8, padding="same")
@@ -99,3 +123,16 @@ def test_refusals() -> None:
     assert "no 2-D" in refusal({"w": torch.ones(2, 3, 3, 3)})
     assert "takes 3 channels" in refusal(state, None, input_shape="1,8,8")
     assert "lacks part of its tensors" in refusal({**state, "bn.running_mean": torch.ones(4)}, 8)
+
+
+def test_options_speak_before_metadata(tmp_path: Path) -> None:
+    """Whole way: settings of a scan to the network that is built."""
+    module = network([3, 3], 16, stride=2, padding=1)
+    save_file(tensors(module), tmp_path / "m.safetensors", {"stride": "1", "pool": "none", "input_shape": "3,16,16"})
+    with pytest.raises(AdapterError, match="takes 80 inputs"):
+        load(ScanSettings(model=tmp_path / "m.safetensors"), SilentListener())
+    told = ScanSettings(model=tmp_path / "m.safetensors", stride="2", padding="1")
+    target = load(told, SilentListener()).target
+    images = torch.randn(2, 3, 16, 16)
+    torch.testing.assert_close(target.outputs(images), module(images).detach())
+    assert target.assumptions == ("activation not stated: ReLU assumed between layers, none after the last",)
