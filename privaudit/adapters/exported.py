@@ -6,6 +6,7 @@ calls back into Python or draws random numbers. Convolutions, linear layers, Bat
 """
 
 import operator
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -67,6 +68,17 @@ class ExportedAdapter(AbstractAdapter):
             raise AdapterRefusal(f"{refusal}; {batch}, export it with dynamic_shapes for the batch") from None
 
 
+def plain_name(name: object) -> str:
+    """A name that may become part of the code that fx writes and runs; anything else in a file could be code itself.
+
+    Raises:
+        AdapterRefusal: not words of letters, digits and underscores, joined by dots.
+    """
+    if not isinstance(name, str) or not re.fullmatch(r"\w+(\.\w+)*", name, re.ASCII):
+        raise AdapterRefusal(f"the program uses the name {one_line(repr(name), 60)}, which no module of torch can have")
+    return name
+
+
 class _Builder:
     """One pass over the program's nodes that writes an fx graph.
 
@@ -102,7 +114,7 @@ class _Builder:
             if kind == "user_input":
                 users.append(entry["arg"]["as_tensor"]["name"])
             elif kind in ("parameter", "buffer", "tensor_constant"):
-                self._names[entry["arg"]["name"]] = entry[f"{kind}_name"]
+                self._names[entry["arg"]["name"]] = plain_name(entry[f"{kind}_name"])
             else:
                 raise AdapterRefusal(f"the program has an input of the kind {one_line(kind, 40)}")
         if len(users) != 1:

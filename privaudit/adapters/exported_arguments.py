@@ -4,6 +4,7 @@ In: a node as the file has it. Out: numbers, lists and fx nodes. Raises `Adapter
 """
 
 from collections.abc import Callable
+from keyword import iskeyword
 from typing import Any
 
 from torch import fx
@@ -13,6 +14,19 @@ from privaudit.text import one_line
 
 _POSITIONAL = 1  # torch._export.serde.schema.ArgumentKind
 _PLAIN = ("as_int", "as_ints", "as_float", "as_floats", "as_bool", "as_bools", "as_string", "as_strings")
+
+
+def _keyword(name: object) -> str:
+    """The name of an argument; fx writes it into code that it runs, so nothing but a name may pass."""
+    if not isinstance(name, str) or not (name.isascii() and name.isidentifier()) or iskeyword(name):
+        raise AdapterRefusal(f"the program has an argument of the name {one_line(repr(name), 60)}")
+    return name
+
+
+def _require_plain(value: object) -> None:
+    """Numbers, truth values, text and lists of these: what the tags of plain arguments hold, unless a file lies."""
+    if not all(isinstance(one, int | float | str) for one in (value if isinstance(value, list) else [value])):
+        raise AdapterRefusal(f"the program has the argument {one_line(repr(value), 60)}, which is no number or text")
 
 
 class Arguments:
@@ -36,7 +50,7 @@ class Arguments:
     def of_graph(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """All arguments, positional and by name."""
         positional = tuple(self._read(one["arg"]) for one in self._inputs if one["kind"] == _POSITIONAL)
-        named = {one["name"]: self._read(one["arg"]) for one in self._inputs if one["kind"] != _POSITIONAL}
+        named = {_keyword(one["name"]): self._read(one["arg"]) for one in self._inputs if one["kind"] != _POSITIONAL}
         return positional, named
 
     def get(self, place: int, name: str, default: Any = None) -> Any:
@@ -70,6 +84,7 @@ class Arguments:
         if kind == "as_none":
             return None
         if kind in _PLAIN:
+            _require_plain(entry)
             if kind == "as_ints" and self._size is not None and entry:
                 return [self._size(entry[0]), *entry[1:]]
             return entry

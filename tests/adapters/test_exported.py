@@ -121,6 +121,51 @@ def test_a_hostile_program_is_refused(small: Path, target: str) -> None:
         built(small)
 
 
+INJECTED = '"); open("STRANGER", "w").write("1"); ("'
+
+
+def rename(document: dict[str, Any]) -> None:
+    """Every tensor of the program gets a name that closes a string and goes on as code."""
+    for spec in document["graph_module"]["signature"]["input_specs"]:
+        if "parameter" in spec:
+            spec["parameter"]["parameter_name"] = f"1{INJECTED}." + spec["parameter"]["parameter_name"].split(".")[-1]
+
+
+def rename_weights(document: dict[str, Any]) -> None:
+    document["config"] = {f"1{INJECTED}." + name.split(".")[-1]: entry for name, entry in document["config"].items()}
+
+
+def keyword(document: dict[str, Any]) -> None:
+    """An argument by a name that is code, on an operation that is listed."""
+    for node in nodes(document):
+        if "flatten" in node["target"] or "view" in node["target"]:
+            node["inputs"][-1].update(kind=2, name=f"end_dim=1){INJECTED}")
+
+
+def lying(document: dict[str, Any]) -> None:
+    for node in nodes(document):
+        if "flatten" in node["target"]:
+            node["inputs"][-1]["arg"] = {"as_ints": [{"code": INJECTED}]}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [(rename, "uses the name"), (keyword, "argument of the name"), (lying, "no number or text")],
+)
+def test_names_in_a_program_never_become_code(
+    small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: Callable[[dict[str, Any]], None], message: str
+) -> None:
+    """fx writes names into source that it runs."""
+    monkeypatch.chdir(tmp_path)
+    rewritten(small, "models/model.json", change)
+    if change is rename:
+        rewritten(small, WEIGHTS, rename_weights)
+    with pytest.raises(AdapterError, match=message) as caught:
+        built(small)
+    assert not (tmp_path / "STRANGER").exists()
+    assert "\n" not in str(caught.value)
+
+
 WEIGHTS = "data/weights/model_weights_config.json"
 
 
