@@ -8,7 +8,6 @@ from typing import NoReturn
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 
 from privaudit.adapters.inputs import Shape, precision_assumption, shape_text, stated_shape
 from privaudit.adapters.interface import AdapterRefusal, AttackTarget, InputOptions, LayerInfo
@@ -51,7 +50,7 @@ def module_target(
         n_outputs=n_outputs,
         layers=layers,
         assumptions=(*assumptions, *simpler.sentences, *precision_assumption(checkpoint)),
-        trained=module if simpler.is_folded else None,
+        trained=simpler.trained,
     )
 
 
@@ -133,17 +132,12 @@ def require_derivatives(module: nn.Module, shape: Shape) -> None:
     """
     probe = torch.rand(2, *shape, generator=torch.Generator().manual_seed(0)).requires_grad_()
     parameters = {name: value.detach() for name, value in module.named_parameters()}
-
-    def call(values: dict[str, Tensor]) -> Tensor:
-        outputs: Tensor = functional_call(module, values, (probe.detach(),))
-        return outputs
-
     try:
         outputs = module(probe)
         if not outputs.requires_grad:
             raise AdapterRefusal("torch cannot follow how outputs depend on inputs; leave out no_grad and numpy")
         torch.autograd.grad(outputs.sum(), probe, allow_unused=True)
-        along(call, parameters, parameters)
+        along(module, parameters, parameters, probe.detach())
     except AdapterRefusal:
         raise
     except NotImplementedError:

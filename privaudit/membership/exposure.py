@@ -22,7 +22,7 @@ from privaudit.text import one_line
 
 _ITERATIONS = 20  # of LSQR; 40 find no more (benchmarks/RESULTS.md)
 _LEAST_ITERATIONS = 8
-_PASSES = 14  # of a forward pass that an iteration costs (forward, backward, forward with tangents), done twice
+_PASSES = 14  # forward passes that an iteration costs (forward, backward, with tangents: 7), the shorter fits included
 _FLOPS = {"cpu": 6e13, "cuda": 2e16}  # a quarter of an hour at most on two cores
 _MOST_PARAMETERS = 150_000_000  # LSQR keeps four float64 vectors of that length
 _NORMALISED = (

@@ -12,7 +12,7 @@ relative to each weight, as in the multiplier equation (METHOD 3).
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,9 +21,8 @@ from numpy.typing import NDArray
 from scipy.linalg import solve
 from scipy.sparse.linalg import LinearOperator, lsqr
 from torch import Tensor, nn
-from torch.func import functional_call
 
-from privaudit.derivatives import along
+from privaudit.derivatives import along, summed_gradient
 from privaudit.networks import ReluMlp
 from privaudit.objectives.loss_ties import LOSS_TIES
 from privaudit.objectives.module_equation import parameter_importance
@@ -153,65 +152,68 @@ class ModuleGradients(AbstractGradients):
             inputs: (n, C, H, W).
             chunk: images that pass through at once.
         """
-        self._module, self._chunks = module, torch.split(inputs, chunk)
+        self._module, self._inputs, self._chunk = module, inputs, chunk
         self._parameters = _ScaledParameters(module)
+        self._norm: float | None = None
         self.n_images, self.target = len(inputs), self._parameters.flat(self._parameters.values)
         with torch.no_grad():
-            self._directions = [margin_directions(module(part)) for part in self._chunks]
+            self._directions = torch.cat([margin_directions(module(part)) for part in torch.split(inputs, chunk)])
 
     def fit(self, chosen: NDArray[np.bool_], iterations: int, on_step: Callable[[], None] = lambda: None) -> Fit:
         """LSQR (Paige & Saunders 1982): two products with the gradients an iteration."""
-        norm, target = self._typical_norm(), self.target.cpu().numpy()
+        norm, target, part = self._typical_norm(), self.target.cpu().numpy(), self._only(chosen)
 
         def combine(multipliers: NDArray[np.float64]) -> NDArray[np.float64]:
-            spread = np.zeros(self.n_images)
-            spread[chosen] = multipliers.ravel() / norm
             on_step()
-            return self.combine(torch.from_numpy(spread).to(self.target)).cpu().numpy()
+            return part.combine(torch.from_numpy(multipliers.ravel() / norm).to(self.target)).cpu().numpy()
 
         def project(direction: NDArray[np.float64]) -> NDArray[np.float64]:
-            found = self.project(torch.from_numpy(direction.ravel()).to(self.target))
-            return found.cpu().numpy()[chosen] / norm
+            return part.project(torch.from_numpy(direction.ravel()).to(self.target)).cpu().numpy() / norm
 
-        operator = LinearOperator((len(target), int(chosen.sum())), combine, project, dtype=np.float64)
+        operator = LinearOperator((len(target), part.n_images), combine, project, dtype=np.float64)
         solution = lsqr(operator, target, damp=self.damping**0.5, atol=0, btol=0, iter_lim=iterations)
         return Fit(solution[0], 1 - float((solution[3] / np.linalg.norm(target)) ** 2), int(solution[2]))
 
+    def _only(self, chosen: NDArray[np.bool_]) -> "ModuleGradients":
+        """The same network with the chosen images alone: the others are not passed through it."""
+        part, mask = copy.copy(self), torch.from_numpy(chosen).to(self._inputs.device)
+        part._inputs, part._directions = self._inputs[mask], self._directions[mask]
+        part.n_images = len(part._inputs)
+        return part
+
+    def _parts(self, *others: Tensor) -> Iterator[tuple[Tensor, ...]]:
+        """Inputs and directions, and what else there is an image, in chunks."""
+        every = (self._inputs, self._directions, *others)
+        return zip(*(torch.split(one, self._chunk) for one in every), strict=True)
+
     def _typical_norm(self) -> float:
         """Root mean square of the gradients' norms, from products with random directions (Hutchinson 1990)."""
-        generator = torch.Generator().manual_seed(0)
-        probes = [torch.randn(len(self.target), generator=generator, dtype=torch.float64) for _ in range(_NORM_PROBES)]
-        squares = torch.stack([self.project(probe.to(self.target)).square().mean() for probe in probes])
-        return max(float(squares.mean().sqrt()), 1e-30)
+        if self._norm is None:
+            generator = torch.Generator().manual_seed(0)
+            size = len(self.target)
+            probes = (torch.randn(size, generator=generator, dtype=torch.float64) for _ in range(_NORM_PROBES))
+            squares = torch.stack([self.project(probe.to(self.target)).square().mean() for probe in probes])
+            self._norm = max(float(squares.mean().sqrt()), 1e-30)
+        return self._norm
 
     def combine(self, multipliers: Tensor) -> Tensor:
         """(n,) to (p,): `Σ multiplier_i g_i`, one forward and one backward pass over all images."""
-        parts = torch.split(multipliers, [len(part) for part in self._chunks])
         total = {name: torch.zeros_like(value) for name, value in self._parameters.values.items()}
-        for inputs, directions, part in zip(self._chunks, self._directions, parts, strict=True):
-            leaves = {name: value.clone().requires_grad_() for name, value in self._parameters.values.items()}
-            with torch.enable_grad():
-                outputs = functional_call(self._module, leaves, (inputs,))
-                weighted = (part.to(outputs)[:, None] * directions * outputs).sum()
-                gradients = torch.autograd.grad(weighted, list(leaves.values()), allow_unused=True)
-            for value, gradient in zip(total.values(), gradients, strict=True):
-                if gradient is not None:
-                    value += gradient
+        for inputs, directions, part in self._parts(multipliers):
+            fixed = part.to(directions)[:, None] * directions
+            found, *_ = summed_gradient(self._module, self._parameters.values, inputs, fixed)
+            for name, gradient in found.items():
+                total[name] += gradient
         return self._parameters.flat(total)
 
     def project(self, direction: Tensor) -> Tensor:
         """(p,) to (n,): `⟨g_i, direction⟩`, one forward pass with tangents over all images."""
-        tangent = self._parameters.shaped(direction)
-        found = []
+        tangent, weights = self._parameters.shaped(direction), self._parameters.values
         with torch.no_grad():
-            for inputs, directions in zip(self._chunks, self._directions, strict=True):
-
-                def call(parameters: dict[str, Tensor], inputs: Tensor = inputs) -> Tensor:
-                    outputs: Tensor = functional_call(self._module, parameters, (inputs,))
-                    return outputs
-
-                derivative = along(call, self._parameters.values, tangent)
-                found.append((directions * derivative).sum(1).double())
+            found = [
+                (directions * along(self._module, weights, tangent, inputs)).sum(1).double()
+                for inputs, directions in self._parts()
+            ]
         return torch.cat(found)
 
 

@@ -13,12 +13,12 @@ images.
 import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 
-from privaudit.derivatives import along
+from privaudit.derivatives import Parameters, along, summed_gradient
 from privaudit.objectives.equation import AbstractSearchEquation
 from privaudit.objectives.interface import AttackerKnowledge, Variables
 from privaudit.objectives.prior import PixelPrior, SpanPrior
@@ -32,8 +32,6 @@ _RATES = {True: 0.06, False: 0.12}  # of coordinates with and without a decoder
 _BIAS_IMPORTANCE = 0.1  # METHOD 3
 _CHUNK = 64  # candidates in memory at once
 _LINEAR_FROM = 80.0  # α z from which softplus is exactly the identity: exp(80) still fits in float32
-
-Parameters = dict[str, Tensor]
 
 
 class SmoothedRelu(nn.Module):
@@ -145,13 +143,6 @@ class ModuleSum:
         with torch.no_grad():
             return torch.cat([self._network(part) for part in torch.split(inputs, self._chunk)])
 
-    def _call(self, inputs: Tensor) -> Callable[[Parameters], Tensor]:
-        def call(parameters: Parameters) -> Tensor:
-            out: Tensor = functional_call(self._network, parameters, (inputs,))
-            return out
-
-        return call
-
     def gradient_sum(self, inputs: Tensor, coefficients: Callable[[slice, Tensor], Tensor]) -> Residual:
         """Add up the gradients of all candidates.
 
@@ -163,16 +154,11 @@ class ModuleSum:
         outputs, used = [], []
         for begin in range(0, len(inputs), self._chunk):
             place = slice(begin, begin + self._chunk)
-            with torch.enable_grad():
-                leaves = {k: v.detach().requires_grad_() for k, v in self.parameters.items()}
-                out = self._call(inputs[place].detach())(leaves)
-                used.append(coefficients(place, out.detach()).detach())
-                total = (used[-1] * out).sum()
-                gradients = torch.autograd.grad(total, list(leaves.values()), allow_unused=True)
-            outputs.append(out.detach())
-            for value, gradient in zip(left.values(), gradients, strict=True):
-                if gradient is not None:
-                    value -= gradient
+            found = summed_gradient(self._network, self.parameters, inputs[place], partial(coefficients, place))
+            for name, gradient in found[0].items():
+                left[name] -= gradient
+            outputs.append(found[1])
+            used.append(found[2])
         return Residual(left, torch.cat(outputs), torch.cat(used))
 
     def loss(self, residual: Residual) -> Tensor:
@@ -200,7 +186,7 @@ class ModuleSum:
         for part, coefficients in zip(*parts, strict=True):
             with torch.enable_grad():
                 leaf = part.detach().requires_grad_()
-                derivative = along(self._call(leaf), self.parameters, direction)
+                derivative = along(self._network, self.parameters, direction, leaf)
                 (gradient,) = torch.autograd.grad((coefficients * derivative).sum(), leaf, materialize_grads=True)
             for_inputs.append(-2 * gradient)
             for_coefficients.append(-2 * derivative.detach())
