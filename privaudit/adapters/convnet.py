@@ -21,7 +21,7 @@ from privaudit.adapters.interface import (
     AttackTarget,
     InputOptions,
 )
-from privaudit.adapters.normalisation import behind, place_normalisations, split_normalisations
+from privaudit.adapters.normalisation import place_normalisations, split_normalisations
 from privaudit.adapters.simplify import simplified
 from privaudit.checkpoint import Checkpoint
 from privaudit.networks import conv_chain, conv_layer, frozen, linear_layer
@@ -71,8 +71,8 @@ class Geometry:
 
     def __str__(self) -> str:
         padding = ", ".join(sorted({shape_text(pad) for pad in self.paddings}))
-        kinds = dict.fromkeys(map(str, self.pools))
-        pooling = "no pooling" if set(kinds) == {"none"} else f"pooling {', '.join(map(str, self.pools))}"
+        pooled = any(pool.size > 1 for pool in self.pools)
+        pooling = f"pooling {', '.join(map(str, self.pools))}" if pooled else "no pooling"
         return f"stride {', '.join(sorted({str(s) for s in self.strides}))}, padding {padding}, {pooling}"
 
 
@@ -95,8 +95,7 @@ class ConvNetAdapter(AbstractAdapter):
         """
         checkpoint, normalisations = split_normalisations(checkpoint)
         convolutions, linear, order_assumptions = _layers(checkpoint)
-        layers = [*convolutions, *linear]
-        placed, norm_assumptions = place_normalisations(normalisations, layers, checkpoint)
+        behind, norm_assumptions = place_normalisations(normalisations, [*convolutions, *linear], checkpoint)
         activation = relu_assumption(checkpoint, options)
         shape, geometry, assumptions = _fit(checkpoint, stated_shape(checkpoint, options), convolutions, linear[0])
         applied = zip(convolutions, geometry.strides, geometry.paddings, strict=True)
@@ -104,7 +103,7 @@ class ConvNetAdapter(AbstractAdapter):
             [conv_layer(layer.weight, layer.bias, stride=stride, padding=pad) for layer, stride, pad in applied],
             [pool.module() for pool in geometry.pools],
             [linear_layer(layer.weight, layer.bias) for layer in linear],
-            behind(layers, placed),
+            behind,
         )
         simpler = simplified(frozen(module), shape)
         return AttackTarget(
@@ -121,7 +120,7 @@ class ConvNetAdapter(AbstractAdapter):
                 *simpler.sentences,
                 *precision_assumption(checkpoint),
             ),
-            trained=frozen(module) if simpler.is_folded else None,
+            trained=simpler.trained,
         )
 
 

@@ -3,7 +3,7 @@
 from privaudit.adapters.chain import order_layers, pair_biases, refuse_others
 from privaudit.adapters.inputs import flat_shape, precision_assumption, relu_assumption
 from privaudit.adapters.interface import AbstractAdapter, AdapterDescription, AdapterRefusal, AttackTarget, InputOptions
-from privaudit.adapters.normalisation import behind, place_normalisations, split_normalisations
+from privaudit.adapters.normalisation import place_normalisations, split_normalisations
 from privaudit.adapters.simplify import simplified
 from privaudit.checkpoint import Checkpoint
 from privaudit.networks import ReluMlp, conv_chain, frozen, linear_layer
@@ -35,10 +35,10 @@ class MlpAdapter(AbstractAdapter):
         order, order_assumption = order_layers(checkpoint, 2)
         layers = pair_biases(order, checkpoint)
         activation = relu_assumption(checkpoint, options)
-        placed, norm_assumptions = place_normalisations(normalisations, layers, checkpoint)
+        behind, norm_assumptions = place_normalisations(normalisations, layers, checkpoint)
         linear = [linear_layer(layer.weight, layer.bias) for layer in layers]
         input_shape, shape = flat_shape(checkpoint, options, layers[0].n_inputs, layers[0].name)
-        module = conv_chain([], [], linear, behind(layers, placed)) if placed else ReluMlp(linear)
+        module = conv_chain([], [], linear, behind) if any(behind) else ReluMlp(linear)
         simpler = simplified(frozen(module), input_shape)
         return AttackTarget(
             module=simpler.module,
@@ -54,5 +54,5 @@ class MlpAdapter(AbstractAdapter):
                 *simpler.sentences,
                 *precision_assumption(checkpoint),
             ),
-            trained=frozen(module) if simpler.is_folded else None,
+            trained=simpler.trained,
         )

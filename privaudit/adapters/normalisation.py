@@ -1,10 +1,10 @@
 """BatchNorm in a plain state dict: which tensors belong to it and which layer it follows.
 
-In: a checkpoint's tensors and the layers in order. Out: `nn.BatchNorm1d`/`2d` by the name of the layer before. A state
+In: a checkpoint's tensors and the layers in order. Out: what stands behind each layer. A state
 dict does not say where a normalisation stands, so anything but one reading is an `AdapterRefusal`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from torch import Tensor, nn
@@ -63,8 +63,8 @@ def split_normalisations(checkpoint: Checkpoint) -> tuple[Checkpoint, list[Norma
 
 def place_normalisations(
     normalisations: Sequence[Normalisation], layers: Sequence[ChainLayer], checkpoint: Checkpoint
-) -> tuple[dict[str, nn.Module], list[str]]:
-    """Each BatchNorm by the name of the layer that it follows, and what was assumed.
+) -> tuple[list[nn.Module | None], list[str]]:
+    """What stands behind every layer, None where nothing does, and what was assumed.
 
     Args:
         normalisations: in natural order of their names.
@@ -75,7 +75,7 @@ def place_normalisations(
         AdapterRefusal: more than one layer could be meant, or none fits.
     """
     if not normalisations:
-        return {}, []
+        return [None] * len(layers), []
     hidden = layers[:-1]
     by_number = _by_number(normalisations, hidden)
     convolutions = [layer for layer in hidden if layer.weight.ndim == 4]
@@ -88,7 +88,9 @@ def place_normalisations(
         )
     eps = _eps(checkpoint)
     placed = {layer.name: one.module(layer.weight.ndim, eps) for one, layer in zip(normalisations, behind, strict=True)}
-    return placed, [f"BatchNorm taken as standing between its layer and the ReLU, eps {eps:g}"]
+    return [placed.get(layer.name) for layer in layers], [
+        f"BatchNorm taken as standing between its layer and the ReLU, eps {eps:g}"
+    ]
 
 
 def _by_number(normalisations: Sequence[Normalisation], layers: Sequence[ChainLayer]) -> list[ChainLayer] | None:
@@ -117,8 +119,3 @@ def _eps(checkpoint: Checkpoint) -> float:
     if not 0 <= eps < 1:
         raise AdapterRefusal(f"metadata batch_norm_eps is {one_line(text, 40)!r}, expected a small number such as 1e-5")
     return eps
-
-
-def behind(layers: Sequence[ChainLayer], placed: Mapping[str, nn.Module]) -> list[nn.Module | None]:
-    """The normalisation behind every layer, None where there is none."""
-    return [placed.get(layer.name) for layer in layers]

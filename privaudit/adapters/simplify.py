@@ -23,11 +23,16 @@ _N_PROBES = 8
 
 @dataclass(frozen=True)
 class Simplified:
-    """A module, what was done to it, and whether its parameters are no longer those that were trained."""
+    """A module, what was done to it, and the one before where its parameters are no longer those that were trained."""
 
     module: nn.Module
     sentences: tuple[str, ...] = ()
-    is_folded: bool = False
+    trained: nn.Module | None = None
+
+    @property
+    def is_folded(self) -> bool:
+        """Whether a normalisation went into other weights."""
+        return self.trained is not None
 
 
 def simplified(module: nn.Module, shape: tuple[int, int, int]) -> Simplified:
@@ -55,7 +60,7 @@ def simplified(module: nn.Module, shape: tuple[int, int, int]) -> Simplified:
         sentences.append("a chain of linear layers with ReLU: computed as such")
     if chain is None and folded is None:
         return Simplified(module)
-    return Simplified(frozen(chain or folded or module), tuple(sentences), folded is not None)
+    return Simplified(frozen(chain or folded or module), tuple(sentences), None if folded is None else module)
 
 
 def _computes(module: nn.Module, shape: tuple[int, int, int]) -> bool:
