@@ -28,6 +28,7 @@ _WEIGHTS = "data/weights/model_weights_config.json"
 _CONSTANTS = "data/constants/model_constants_config.json"
 _PROGRAM = "models/model.json"
 _LARGEST_PROGRAM = 64 * 2**20  # bytes of JSON; that of a ResNet-152 has 2 MiB
+_SHARED = 4  # times the file that its tensors may hold: tied weights are stored once
 _REMEDY = "write it with torch.export.save, or save the state dict"
 
 
@@ -52,11 +53,7 @@ def read_exported(data: bytes, path: Path) -> tuple[dict[str, Tensor], dict[str,
             marker = next(name for name in archive.namelist() if name.rpartition("/")[2] == _MARKER)
             members = _Members(archive, marker.removesuffix(_MARKER))
             program = members.document(_PROGRAM)
-            tensors = {
-                name: _tensor(members, folder, name, entry)
-                for file, folder in ((_WEIGHTS, "data/weights/"), (_CONSTANTS, "data/constants/"))
-                for name, entry in members.document(file).get("config", {}).items()
-            }
+            tensors = _tensors(members, _SHARED * len(data))
     except _Damaged as damaged:
         raise CheckpointError(f"expected an exported program in {path}, found {damaged}; {_REMEDY}") from None
     except (KeyError, IndexError, TypeError, ValueError, AttributeError, zipfile.BadZipFile, RuntimeError) as error:
@@ -91,6 +88,18 @@ class _Members:
         if not isinstance(document, dict):
             raise _Damaged(f"{one_line(name, 60)} without an object in it")
         return document
+
+
+def _tensors(members: _Members, most_bytes: int) -> dict[str, Tensor]:
+    tensors: dict[str, Tensor] = {}
+    n_bytes = 0
+    for file, folder in ((_WEIGHTS, "data/weights/"), (_CONSTANTS, "data/constants/")):
+        for name, entry in members.document(file).get("config", {}).items():
+            tensors[name] = _tensor(members, folder, name, entry)
+            n_bytes += tensors[name].nbytes
+            if n_bytes > most_bytes:  # many names may share the bytes of one member
+                raise _Damaged(f"tensors of more than {_SHARED} times the file's size")
+    return tensors
 
 
 def _tensor(members: _Members, folder: str, name: str, entry: dict[str, Any]) -> Tensor:

@@ -127,56 +127,53 @@ class _Builder:
     def _node(self, node: dict[str, Any]) -> None:
         target = node["target"]
         name = target.removeprefix(_PREFIX)
+        if name in CHECKS:
+            return
+        arguments = Arguments(node, self._value, self._batch_size if name in RESHAPES else None)
         if target in ARITHMETIC:
-            call: Callable[..., Any] = ARITHMETIC[target]
+            made: fx.Node | None = self._graph.call_function(ARITHMETIC[target], *arguments.of_graph())
         elif not target.startswith(_PREFIX):
             raise AdapterRefusal(f"the program calls {one_line(target, 60)}, which is not built")
-        elif name in CHECKS:
-            return
+        elif name in ("relu.default", "relu_.default"):
+            made = self._call(f"relu_{len(self._root)}", nn.ReLU(), arguments.node(0, "self"))
+        elif name in ("dropout.default", "dropout_.default"):
+            made = self._dropout(name, arguments)
         else:
-            call = self._operation(name)
-        arguments = Arguments(node, self._value, self._batch_size if name in RESHAPES else None)
-        made = self._module(name, arguments) or self._plain(name, call, arguments)
+            made = self._layer(name, arguments)
+        if made is None:
+            made = self._graph.call_function(self._operation(name), *arguments.of_graph())
         self._bind(node["outputs"], made)
 
     def _operation(self, name: str) -> Callable[..., Any]:
-        if name in ("batch_norm.default", "dropout.default", "dropout_.default", "relu.default", "relu_.default"):
-            return operator.pos  # these become modules or nothing
         if name not in OPERATIONS:
             raise AdapterRefusal(f"the program uses the operation {one_line(name, 60)}, which is not built")
         packet, _, overload = name.partition(".")
         found: Callable[..., Any] = getattr(getattr(torch.ops.aten, packet), overload)
         return found
 
-    def _plain(self, name: str, call: Callable[..., Any], arguments: Arguments) -> fx.Node:
-        if name in ("dropout.default", "dropout_.default"):
-            if arguments.get(2, "train"):
-                raise AdapterRefusal("the program was exported in training mode; call eval() before exporting")
-            return arguments.node(0, "self" if name.endswith("_.default") else "input")
-        return self._graph.call_function(call, *arguments.of_graph())
+    def _dropout(self, name: str, arguments: Arguments) -> fx.Node:
+        """What enters it: in evaluation mode it does nothing."""
+        if arguments.get(2, "train"):
+            raise AdapterRefusal("the program was exported in training mode; call eval() before exporting")
+        return arguments.node(0, "self" if name.endswith("_.default") else "input")
 
-    def _module(self, name: str, arguments: Arguments) -> fx.Node | None:
-        """A module of `torch.nn` where the attacks know one; None elsewhere."""
-        if name in ("relu.default", "relu_.default"):
-            return self._call(f"relu_{len(self._root)}", nn.ReLU(), arguments.node(0, "self"))
-        makers = {"conv2d.default": _convolution, "linear.default": _linear, "batch_norm.default": _normalisation}
-        if name not in makers:
+    def _layer(self, name: str, arguments: Arguments) -> fx.Node | None:
+        """A layer of `torch.nn` that the attacks know; None for others, and where a weight is computed."""
+        if name not in _LAYERS:
             return None
-        weight = arguments.tensor_name(1, "weight")
-        full = None if weight is None else self._names.get(weight)
-        held: dict[str, Tensor | None] = {}
-        for place, key in ((1, "weight"), (2, "bias"), (3, "running_mean"), (4, "running_var")):
-            if place > 2 and name != "batch_norm.default":
-                continue
-            tensor = arguments.tensor_name(place, key)
-            held[key] = None if tensor is None else self._tensors[self._names[tensor]]
-        if full is None and name != "batch_norm.default":
-            return None  # a weight that is computed: the plain operation does it
-        stem = full.rpartition(".")[0] if full else ""
-        stem = stem or f"layer_{len(self._root)}"
-        stem = f"{stem}_{len(self._root)}" if stem in self._root else stem
+        make, keys = _LAYERS[name]
+        given = {key: arguments.tensor_name(place, key) for place, key in enumerate(keys, 1)}
+        full = {key: self._names[one] for key, one in given.items() if one in self._names}
+        if not full or len(full) < sum(one is not None for one in given.values()):
+            return None
         n_dimensions = len(self._graph_json["tensor_values"][arguments.tensor_name(0, "input")]["sizes"])
-        return self._call(stem, makers[name](held, arguments, n_dimensions), arguments.node(0, "input"))
+        held = {key: self._tensors[full[key]] if key in full else None for key in keys}
+        module = make(held, arguments, n_dimensions)
+        stem = next(iter(full.values())).rpartition(".")[0] or f"layer_{len(self._root)}"
+        # The same weights applied twice are one layer, unless they are applied differently.
+        if stem in self._root and repr(self._root[stem]) != repr(module):
+            stem = f"{stem}_{len(self._root)}"
+        return self._call(stem, self._root.get(stem, module), arguments.node(0, "input"))
 
     def _call(self, name: str, module: nn.Module, argument: fx.Node) -> fx.Node:
         self._root[name] = module
@@ -239,3 +236,11 @@ def _filled(module: nn.Module, held: dict[str, Any]) -> nn.Module:
         elif tensor is not None:
             setattr(module, name, tensor.detach().float())
     return module
+
+
+_LAYERS: dict[str, tuple[Callable[[dict[str, Any], Arguments, int], nn.Module], tuple[str, ...]]] = {
+    "conv2d.default": (_convolution, ("weight", "bias")),
+    "linear.default": (_linear, ("weight", "bias")),
+    "batch_norm.default": (_normalisation, ("weight", "bias", "running_mean", "running_var")),
+}
+"""How a layer is made, and its tensors in the order in which they follow the input."""

@@ -74,6 +74,30 @@ def test_a_chain_is_attacked_as_one(tmp_path: Path) -> None:
     assert not isinstance(built(export(other, tmp_path / "t.pt2", 4)).module, ReluMlp)
 
 
+class Tied(nn.Module):
+    """One layer applied twice, and one convolution with two paddings."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.hidden, self.out = nn.Conv2d(3, 3, 3, padding=1), nn.Linear(48, 48), nn.Linear(48, 2)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        shrunk = nn.functional.conv2d(inputs, self.conv.weight, self.conv.bias, padding=0).mean((1, 2, 3))[:, None]
+        hidden = self.conv(inputs).flatten(1)
+        return self.out(self.hidden(self.hidden(hidden).relu()).relu()) + shrunk
+
+
+def test_a_layer_applied_twice_is_one_layer(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    module = Tied().eval()
+    target = built(export(module, tmp_path / "m.pt2", 4))
+    images = torch.randn(3, 3, 4, 4)
+    torch.testing.assert_close(target.outputs(images), module(images).detach(), rtol=1e-4, atol=1e-5)
+    assert [layer.name for layer in target.layers].count("hidden") == 1
+    n_conv = sum(p.numel() for p in module.conv.parameters())  # applied in two ways, so there are two of it
+    assert target.n_parameters == sum(p.numel() for p in module.parameters()) + n_conv
+
+
 def test_training_mode_and_unlisted_operations(tmp_path: Path) -> None:
     with pytest.raises(AdapterError, match="training mode"):
         built(export(nn.Sequential(nn.Flatten(), nn.Dropout(), nn.Linear(48, 2)).train(), tmp_path / "m.pt2", 4))
@@ -190,6 +214,13 @@ def test_hostile_weights_are_refused(small: Path, change: Callable[[dict[str, An
     with pytest.raises(CheckpointError, match=message) as caught:
         load_checkpoint(small)
     assert "\n" not in str(caught.value)
+
+
+def test_many_names_of_the_same_bytes_are_refused(tmp_path: Path) -> None:
+    wide = export(nn.Sequential(nn.Flatten(), nn.Linear(48, 500)).eval(), tmp_path / "wide.pt2", 4)
+    rewritten(wide, WEIGHTS, lambda d: d["config"].update({f"{i}.weight": entry(d) for i in range(2, 50)}))
+    with pytest.raises(CheckpointError, match="4 times the file's size"):
+        load_checkpoint(wide)
 
 
 def test_compressed_members_are_refused(small: Path) -> None:
