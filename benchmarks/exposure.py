@@ -1,10 +1,13 @@
 """Exposure of a network's training images: what multipliers alone read, beside the loss-threshold attack.
 
-    python benchmarks/exposure.py MODEL IMAGES.npz [--adapter NAME] [--train DATA --epochs N --seed S --images N]
+    python benchmarks/exposure.py MODEL IMAGES.npz [--adapter NAME] [--train DATA --epochs N --seed S --n N]
+    python benchmarks/exposure.py MODEL IMAGES.npz [--adapter NAME] --unseen DATA
 
 IMAGES.npz holds member_images, member_labels, control_images, control_labels. With `--train`, MODEL and IMAGES are
 written first: a ResNet-18 of torchvision for 32 x 32 inputs on some test images of DATA/cifar10_subset.npz, SGD with
-momentum, batches of 50, weight decay 5e-3, no augmentation.
+momentum, batches of 50, weight decay 5e-3, no augmentation. With `--unseen`, the whole membership test (all parts, as a
+scan combines them) on images of DATA that are neither members nor controls, fifty at a time in the members' place: what
+passes is a false alarm.
 """
 
 import argparse
@@ -19,10 +22,13 @@ from torch import Tensor, nn
 from torchvision import models
 
 from privaudit.adapters import build_target, resolve_input_options
+from privaudit.adapters.interface import AttackTarget
 from privaudit.checkpoint import load_checkpoint
 from privaudit.data import ImageSet
+from privaudit.membership import read_membership
 from privaudit.membership.exposure import exposure
 from privaudit.preprocessing import resolve_preprocessing
+from privaudit.spans import cut_spectrum, linear_sites
 from privaudit.statistics import auc
 
 BATCH, RATE, DECAY = 50, 0.05, 5e-3
@@ -73,6 +79,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=100)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--n", type=int, default=300)
+    parser.add_argument("--unseen", type=Path)
     arguments = parser.parse_args()
     if arguments.train:
         train(arguments.train, arguments.model, arguments.images, arguments.epochs, arguments.seed, arguments.n)
@@ -86,6 +93,13 @@ def main() -> None:
     reference = ImageSet(pixels["member"], None, ("",) * len(pixels["member"]), "members")
     prepared = resolve_preprocessing(None, None, checkpoint.metadata, target.input_shape, reference, arguments.model)
     inputs = {role: prepared.to_inputs(value) for role, value in pixels.items()}
+    if arguments.unseen:
+        others = np.load(arguments.unseen / "cifar10_subset.npz")["test_images"]
+        seen = {image.tobytes() for role in pixels for image in archive[f"{role}_images"]}
+        others = np.stack([image for image in others if image.tobytes() not in seen][:1000])
+        strangers = torch.from_numpy(others).permute(0, 3, 1, 2).float() / 255
+        print(false_alarms(target, inputs, prepared.to_inputs(strangers)))
+        return
     begun = time.monotonic()
     found = exposure(target.as_trained, inputs["member"], inputs["control"])
     seconds = time.monotonic() - begun
@@ -98,6 +112,19 @@ def main() -> None:
     if target.n_outputs > 1 and "member_labels" in archive:
         losses = {role: _losses(target.outputs(inputs[role]), archive[f"{role}_labels"]) for role in inputs}
         print(f"loss (needs labels): {rates(-losses['member'], -losses['control'])}")
+
+
+def false_alarms(target: AttackTarget, inputs: dict[str, Tensor], strangers: Tensor) -> str:
+    """How many of the strangers pass as members."""
+    sites = linear_sites(target)
+    cut = cut_spectrum(sites[0].weight, target.n_outputs) if sites else None
+    passed = []
+    for held in torch.split(strangers, 50):
+        table = read_membership(target.module, target.as_trained, sites, cut, held, inputs["control"], 0.01)
+        passed.append(table.members_found)
+    n_controls = len(inputs["control"])
+    stated = f"1 in {n_controls + 1} stated, {len(strangers) / (n_controls + 1):.1f} expected"
+    return f"{sum(passed)} of {len(strangers)} strangers pass ({stated}); by fifties {passed}"
 
 
 def _losses(outputs: Tensor, labels: np.ndarray) -> np.ndarray:
