@@ -94,7 +94,7 @@ def survey(target: AttackTarget, metadata: dict[str, str], task: str) -> Survey:
         task: `auto`, `binary`, `multiclass` or `regression`.
     """
     sites = linear_sites(target)
-    cuts = tuple(cut_spectrum(s.weight, target.n_outputs) if s.weight.numel() <= _CUT_LIMIT else None for s in sites)
+    cuts = tuple(_cut(site, target.n_outputs) for site in sites)
     equation, why = choose_equation(task, target.n_outputs, metadata)
     first = cuts[0] if cuts else None
     has_signal = first is not None and first.rule != "none"
@@ -125,6 +125,13 @@ def survey(target: AttackTarget, metadata: dict[str, str], task: str) -> Survey:
     return Survey(
         sites, cuts, equation, why, known, n_images, is_sharp, rank, homogeneity, can_equation, can_features, reasons
     )
+
+
+def _cut(site: LinearSite, n_outputs: int) -> Cut | None:
+    """The spectrum; features collapse to class means late in training, inputs do not."""
+    if site.weight.numel() > _CUT_LIMIT:
+        return None
+    return cut_spectrum(site.weight, 0 if site.sees_inputs else n_outputs)
 
 
 def feature_index(sites: tuple[LinearSite, ...], n_images: int) -> int | None:

@@ -10,6 +10,7 @@ from privaudit.networks import ReluMlp
 from privaudit.objectives.feature_span import FeatureSpan
 from privaudit.objectives.module_equation import ModuleEquation
 from privaudit.objectives.span_equation import SpanEquation
+from privaudit.planted import plant
 from privaudit.preflight import choose_equation, explained_by, homogeneity_error, survey
 from privaudit.searches import build_searches
 from privaudit.spans import linear_sites
@@ -42,6 +43,17 @@ def test_a_trained_chain_can_be_attacked_both_ways(trained):
     assert isinstance(built.equation, SpanEquation) and isinstance(built.feature_span, FeatureSpan)
     assert built.equation.space.rank == found.search_rank
     assert built.equation.n_candidates == round(1.25 * found.n_images)
+
+
+def test_as_many_images_as_classes_are_counted():
+    """Inputs do not collapse to class means, so a cliff behind as many directions as classes counts images there."""
+    planted = plant(12, 100, 1e-2, 200)
+    tensors = planted.trained().tensors
+    layers = [nn.Linear(*reversed(tensors[f"layers.{i}.weight"].shape), bias=i == 0) for i in range(3)]
+    network = ReluMlp(layers)
+    network.load_state_dict(tensors)
+    found = survey(target_of(network.eval().requires_grad_(False), (1, 25, 25)), planted.metadata, "auto")
+    assert (found.n_images, found.n_images_is_sharp) == (12, True)
 
 
 def test_an_untrained_network_shows_no_trace_of_training():
