@@ -52,7 +52,7 @@ def test_as_many_images_as_classes_are_counted():
     layers = [nn.Linear(*reversed(tensors[f"layers.{i}.weight"].shape), bias=i == 0) for i in range(3)]
     network = ReluMlp(layers)
     network.load_state_dict(tensors)
-    found = survey(target_of(network.eval().requires_grad_(False), (1, 25, 25)), planted.metadata, "auto")
+    found = survey(target_of(network.eval().requires_grad_(False), (1, 25, 25), 12), planted.metadata, "auto")
     assert (found.n_images, found.n_images_is_sharp) == (12, True)
 
 
