@@ -120,7 +120,7 @@ def false_alarms(target: AttackTarget, inputs: dict[str, Tensor], strangers: Ten
     cut = cut_spectrum(sites[0].weight, target.n_outputs) if sites else None
     passed = []
     for held in torch.split(strangers, 50):
-        table = read_membership(target.module, target.as_trained, sites, cut, held, inputs["control"], 0.01)
+        table = read_membership(target, sites, cut, held, inputs["control"], 0.01)
         passed.append(table.members_found)
     n_controls = len(inputs["control"])
     stated = f"1 in {n_controls + 1} stated, {len(strangers) / (n_controls + 1):.1f} expected"

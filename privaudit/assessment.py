@@ -15,10 +15,10 @@ from privaudit.attack_types import AttackOutcome, Searches
 from privaudit.budget import plan_for
 from privaudit.config import ScanSettings
 from privaudit.evidence import budget_curve, evidence_of
-from privaudit.inspection import preflight_of, survey_of
-from privaudit.loading import Loaded, on_device
+from privaudit.inspection import membership_table, preflight_of, survey_of
+from privaudit.loading import Loaded
 from privaudit.matching import MatchTable, match
-from privaudit.membership import MembershipTable, read_membership
+from privaudit.membership import MembershipTable
 from privaudit.objectives.interface import AbstractObjective
 from privaudit.objectives.span_equation import SpanEquation
 from privaudit.preflight import Survey
@@ -104,25 +104,13 @@ def assess(
 
 
 def _membership(loaded: Loaded, found: Survey, fpr: float, listener: ProgressListener) -> MembershipTable | None:
-    if loaded.reference is None:
-        return None
-    target, preprocess = loaded.target, on_device(loaded.preprocessing, loaded.device).to_inputs
     begun = time.monotonic()
 
     def tell(share: float) -> None:
         left = (time.monotonic() - begun) * (1 - share) / share
         listener.trial(TrialProgress("multipliers", share, math.nan, 0, 1, left))
 
-    return read_membership(
-        target.module,
-        target.as_trained,
-        found.sites,
-        found.cuts[0] if found.cuts else None,
-        preprocess(loaded.reference.pixels.to(loaded.device)),
-        None if loaded.control is None else preprocess(loaded.control.pixels.to(loaded.device)),
-        fpr,
-        on_progress=tell,
-    )
+    return membership_table(loaded, found, fpr, with_multipliers=True, on_progress=tell)
 
 
 def _evidence(

@@ -1,12 +1,14 @@
 """`inspect`: what a checkpoint is and what can be attacked, in seconds and without attacking it."""
 
+from collections.abc import Callable
+
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from privaudit.config import ScanSettings
 from privaudit.evidence import membership_of
 from privaudit.loading import Loaded, load, on_device
-from privaudit.membership import read_membership
+from privaudit.membership import MembershipTable, read_membership
 from privaudit.preflight import Survey, explained_by, survey
 from privaudit.progress import ProgressListener
 from privaudit.result import Layer, Membership, Preflight, SpectrumCut
@@ -44,23 +46,7 @@ def inspect_model(settings: ScanSettings, listener: ProgressListener) -> Inspect
     loaded = load(settings, listener)
     listener.stage("preflight", "reading the spectrum of the weights")
     found = survey_of(loaded, settings)
-    membership = None
-    if loaded.reference is not None:
-        preprocess = on_device(loaded.preprocessing, loaded.device).to_inputs
-        controls = None if loaded.control is None else preprocess(loaded.control.pixels.to(loaded.device))
-        members = preprocess(loaded.reference.pixels.to(loaded.device))
-        target, cut = loaded.target, found.cuts[0] if found.cuts else None
-        table = read_membership(
-            target.module,
-            target.as_trained,
-            found.sites,
-            cut,
-            members,
-            controls,
-            settings.fpr,
-            with_multipliers=False,
-        )
-        membership = membership_of(table)
+    table = membership_table(loaded, found, settings.fpr, with_multipliers=False)
     target = loaded.target
     return Inspection(
         path=str(settings.model),
@@ -75,7 +61,31 @@ def inspect_model(settings: ScanSettings, listener: ProgressListener) -> Inspect
         equation=found.equation,
         equation_reason=found.equation_reason,
         preflight=preflight_of(loaded, found),
-        membership=membership,
+        membership=None if table is None else membership_of(table),
+    )
+
+
+def membership_table(
+    loaded: Loaded,
+    found: Survey,
+    fpr: float,
+    *,
+    with_multipliers: bool,
+    on_progress: Callable[[float], None] = lambda _: None,
+) -> MembershipTable | None:
+    """The membership test on what is loaded; None without a reference. Arguments as of `read_membership`."""
+    if loaded.reference is None:
+        return None
+    preprocess = on_device(loaded.preprocessing, loaded.device).to_inputs
+    return read_membership(
+        loaded.target,
+        found.sites,
+        found.cuts[0] if found.cuts else None,
+        preprocess(loaded.reference.pixels.to(loaded.device)),
+        None if loaded.control is None else preprocess(loaded.control.pixels.to(loaded.device)),
+        fpr,
+        with_multipliers=with_multipliers,
+        on_progress=on_progress,
     )
 
 

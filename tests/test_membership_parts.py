@@ -277,16 +277,12 @@ def test_everything_is_read_from_a_network_of_any_kind(digits):
     inputs, tensors = digits
     target = target_of(tensors, (1, 8, 8))
     sites = linear_sites(target)
-    table = read_membership(
-        target.module, target.as_trained, sites, cut_spectrum(sites[0].weight), inputs[:100], inputs[200:], 0.01
-    )
+    table = read_membership(target, sites, cut_spectrum(sites[0].weight), inputs[:100], inputs[200:], 0.01)
     by_name = {part.name: part.operating_points[0].members_found for part in table.parts}
     assert by_name[MULTIPLIERS] > 90
     assert isinstance(table.exposure, Exposure) and table.exposure.explained_by_members > 0.5
     assert table.members_found > 50 and table.controls_found == 0
-    quick = read_membership(
-        target.module, target.as_trained, sites, None, inputs[:100], inputs[200:], 0.01, with_multipliers=False
-    )
+    quick = read_membership(target, sites, None, inputs[:100], inputs[200:], 0.01, with_multipliers=False)
     assert MULTIPLIERS not in {part.name for part in quick.parts} and "inspect" in str(quick.exposure)
-    alone = read_membership(target.module, target.as_trained, sites, None, inputs[:100], None, 0.01)
+    alone = read_membership(target, sites, None, inputs[:100], None, 0.01)
     assert alone.threshold is None and "Without controls" in str(alone.exposure)

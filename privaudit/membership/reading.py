@@ -5,8 +5,9 @@ In: a network with its linear layers, members and controls as network inputs. Ou
 
 from collections.abc import Callable
 
-from torch import Tensor, nn
+from torch import Tensor
 
+from privaudit.adapters.interface import AttackTarget
 from privaudit.membership.combination import Part
 from privaudit.membership.exposure import Exposure, exposure
 from privaudit.membership.rectified import channel_kink_excess, n_with_channels, rectified_sites
@@ -20,8 +21,7 @@ _NO_CONTROLS = "Without controls there is nothing to compare multipliers with."
 
 
 def read_membership(
-    module: nn.Module,
-    as_trained: nn.Module,
+    target: AttackTarget,
     sites: tuple[LinearSite, ...],
     cut: Cut | None,
     members: Tensor,
@@ -34,8 +34,7 @@ def read_membership(
     """Read all parts and combine them on the scale of the controls.
 
     Args:
-        module: the network.
-        as_trained: the same function with the parameters that training moved.
+        target: the network; multipliers are of the parameters that training moved.
         sites: its linear layers in the order of the forward pass.
         cut: spectrum of the first; None where there is none or it was too large.
         members: (N, C, H, W) network inputs.
@@ -44,18 +43,18 @@ def read_membership(
         with_multipliers: whether to solve for them, which takes seconds to minutes.
         on_progress: told the share of that which is done.
     """
-    direct = rectified_sites(module, sites, members)
+    direct = rectified_sites(target.module, sites, members)
     further: list[Part] = []
-    n_layers = n_with_channels(module, members)
+    n_layers = n_with_channels(target.module, members)
     if n_layers:
         name = f"kinks of {n_layers} convolutional layer{'s' if n_layers > 1 else ''}"
-        kinks = None if controls is None else channel_kink_excess(module, controls)
-        further.append(Part(name, channel_kink_excess(module, members), kinks))
+        kinks = None if controls is None else channel_kink_excess(target.module, controls)
+        further.append(Part(name, channel_kink_excess(target.module, members), kinks))
     solved: Exposure | str = _NO_CONTROLS
     if not with_multipliers:
         solved = "Not run: inspect reads what takes seconds, scan also solves for multipliers."
     elif controls is not None and len(controls):
-        solved = exposure(as_trained, members, controls, on_progress)
+        solved = exposure(target.as_trained, members, controls, on_progress)
     if isinstance(solved, Exposure):
         further.append(Part(MULTIPLIERS, solved.members, solved.controls))
     first = sites[0] if sites else None
