@@ -8,6 +8,9 @@ from typing import Any, Literal
 
 from privaudit.result_evidence import (
     CalibratedThreshold,
+    ClassMatch,
+    CrossFit,
+    Decoy,
     Distributions,
     Evidence,
     EvidenceRecord,
@@ -26,6 +29,9 @@ __all__ = [
     "AuditResult",
     "BudgetPoint",
     "CalibratedThreshold",
+    "ClassMatch",
+    "CrossFit",
+    "Decoy",
     "Distributions",
     "Evidence",
     "EvidenceRecord",
@@ -167,14 +173,20 @@ class Attack(Record):
 
 
 class Instrument(Record):
-    """Checks of the instrument itself; `not_run` where a scan did not run one."""
+    """Checks of the instrument itself; `not_run` where a scan did not run one, and `reason` says why or what failed."""
 
     positive_control: Literal["passed", "failed", "not_run"]
     negative_control: Literal["passed", "failed", "not_run"]
+    seconds: float | None = None
+    reason: str = ""
 
 
 class Finding(Record):
-    """One of the two findings, never mixed. `status` includes `not_applicable` (with the reason) and `not_run`."""
+    """One of the two findings, never mixed. `status` includes `not_applicable` (with the reason) and `not_run`.
+
+    `count` of `total` records lie beyond `threshold` (SSIM above it, or distance below it), which a picture never
+    trained on does at most at the rate `fpr`; `p_value`: exact test against controls. None where nothing was measured.
+    """
 
     name: Literal["rebuilt", "membership"]
     status: Literal["found", "not_found", "inconclusive", "not_applicable", "not_run"]
@@ -183,6 +195,10 @@ class Finding(Record):
     interval_high: float
     allowance: int
     reason: str
+    total: int = 0
+    threshold: float | None = None
+    fpr: float | None = None
+    p_value: float | None = None
 
 
 class Verdict(Record):

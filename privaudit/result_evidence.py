@@ -21,12 +21,29 @@ class PublishedThreshold(Record):
     placebo_leaked: float | None
 
 
+class CrossFit(Record):
+    """Controls judged by thresholds that they had no part in: what a count of members is to be held against.
+
+    Attributes:
+        folds: parts that the controls were split into; each is judged by the threshold of the other ones.
+        fpr: rate those thresholds stand for; coarser than the stated one where the controls are few.
+        controls: images judged; `controls_found` lie above their threshold, `expected` would by chance alone.
+    """
+
+    folds: int
+    fpr: float
+    controls: int
+    controls_found: int
+    expected: float
+
+
 class CalibratedThreshold(Record):
     """The threshold at the stated false-positive rate: the larger of the control and the placebo quantile.
 
     `ssim` is None, and the counts 0, where no false-positive rate can be given; `reason` then says why.
     `interval_low`/`interval_high`: Clopper–Pearson 95 % bounds on the number of leaked records in a population like the
-    reference, scaled to the reference's size. `p_value`: exact test that members and controls are exchangeable.
+    reference, scaled to the reference's size. `p_value`: exact test that members and controls are exchangeable;
+    `placebo_p_value`: that the reconstructions are one more set of unoptimised draws.
     """
 
     ssim: float | None
@@ -39,6 +56,8 @@ class CalibratedThreshold(Record):
     control_quantile: float | None
     placebo_quantile: float | None
     reason: str
+    placebo_p_value: float | None = None
+    cross_fit: CrossFit | None = None
 
 
 class OperatingPoint(Record):
@@ -82,7 +101,7 @@ class Exposure(Record):
 class Membership(Record):
     """Membership readable from the weights: row spaces, kinks and multipliers, combined on a scale that controls set.
 
-    `threshold` is on the distance, in (0, 1]: members lie below it. The last three fields were added later.
+    `threshold` is on the distance, in (0, 1]: members lie below it. The last four fields were added later.
     """
 
     method: str
@@ -99,6 +118,7 @@ class Membership(Record):
     parts: tuple[MembershipPart, ...] = ()
     operating_points: tuple[OperatingPoint, ...] = ()
     exposure: Exposure | None = None
+    cross_fit: CrossFit | None = None
 
 
 class EvidenceRecord(Record):
@@ -107,6 +127,12 @@ class EvidenceRecord(Record):
     `id` is a salted hash unless `--reveal`; `reconstruction` indexes `images` in reconstructions.safetensors.
     `multiplier` is in units of a typical gradient, `exposure_rank` its place among reference and controls, 1 the most
     exposed; both None where exposure was not solved for.
+
+    `p_value`: chance that a picture never trained on scores as high, by controls and placebo; `q_value`: corrected for
+    looking at every record (Benjamini & Hochberg). `lineup_rank`: place of the training image among `lineup_size`
+    pictures (itself and controls of its class) by similarity to the reconstruction, 1 the nearest; None for records
+    that are not leaked. `nearer_decoy`: the mean image that the reconstruction resembles at least as much as the
+    record, in which case the record does not count as leaked.
     """
 
     id: str
@@ -119,6 +145,31 @@ class EvidenceRecord(Record):
     membership_found: bool
     multiplier: float | None = None
     exposure_rank: int | None = None
+    p_value: float | None = None
+    q_value: float | None = None
+    lineup_rank: int | None = None
+    lineup_size: int | None = None
+    nearer_decoy: str | None = None
+
+
+class Decoy(Record):
+    """An image that is nobody's: a mean of the reference, scored like a record.
+
+    `is_above`: whether it exceeds the calibrated threshold, in which case the attack found that mean.
+    """
+
+    name: str
+    ssim: float
+    is_above: bool
+
+
+class ClassMatch(Record):
+    """Whether the controls' classes have the shares of the reference's; `kept` of `given` controls are used."""
+
+    matched: bool
+    given: int
+    kept: int
+    reason: str
 
 
 class Distributions(Record):
@@ -135,7 +186,11 @@ class Distributions(Record):
 
 
 class Evidence(Record):
-    """Members against controls, both through the same code. Counts are of images."""
+    """Members against controls, both through the same code. Counts are of images.
+
+    `excluded_duplicates`: controls left out because the reference holds the same image. `near_duplicates`: groups of
+    records that show the same picture.
+    """
 
     members: int
     controls: int
@@ -147,3 +202,6 @@ class Evidence(Record):
     ssim_definition: str
     excluded_duplicates: tuple[str, ...]
     warnings: tuple[str, ...]
+    decoys: tuple[Decoy, ...] = ()
+    near_duplicates: tuple[tuple[str, ...], ...] = ()
+    class_match: ClassMatch | None = None

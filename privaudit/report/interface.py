@@ -8,6 +8,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar
 
+from privaudit.gate_decision import GateDecision
 from privaudit.report.pictures import Pictures
 from privaudit.result import AuditResult
 
@@ -20,11 +21,13 @@ class ReportOptions:
         reveal: show pictures as they are; False destroys their pixels before they are embedded.
         seed: of the random draw of records to show, so that a report rendered twice is the same file.
         n_shown: records shown best first, and as many again drawn at random.
+        decision: what a gate decided on this result; None where none was asked.
     """
 
     reveal: bool = False
     seed: int = 0
     n_shown: int = 12
+    decision: GateDecision | None = None
 
 
 class AbstractReport(ABC):
