@@ -33,7 +33,7 @@ MEANING: dict[str, str] = {
     "no-controls": "no false-positive rate can be given, usually for want of controls",
     "not-applicable": "no reconstruction attack applies to this network",
     "not-selected": "a finding was made that `fail_on` does not fail on",
-    "unexplained": "neither reference nor attack explains the weights",
+    "unexplained": "the reference does not explain the weights, so it may not be what the network was trained on",
     "instrument-failed": "a check of the instrument failed",
     "instrument-not-run": "a check of the instrument did not run",
     "no-reference": "no reference images were compared",

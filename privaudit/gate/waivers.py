@@ -80,7 +80,7 @@ def _judged(waiver: Waiver, result: AuditResult, is_matched: bool, today: date) 
         return "refused", f"The waiver of {target} states no {' and no '.join(missing)}; complete it or remove it."
     if waiver.model_sha256.strip().lower() != result.model.sha256:
         return "refused", (
-            f"The waiver of {target} was granted for the model {one_line(waiver.model_sha256, 12)}, and this is "
+            f"The waiver of {target} was granted for the model {one_line(waiver.model_sha256[:12])}, and this is "
             f"{result.model.sha256[:12]}; grant it anew or remove it."
         )
     if waiver.expires < today:
