@@ -153,7 +153,7 @@ def _tested(
     else:
         method = f"membership from the weights, combined on the scale of the controls: {names}"
         distances = combined_distance(parts)
-    return _judged(method, _explained(site, cut, parts), parts, *distances, fpr)
+    return judged(method, _explained(site, cut, parts), parts, *distances, fpr)
 
 
 def membership_parts(
@@ -250,7 +250,7 @@ def _without(
     )
 
 
-def _judged(
+def judged(
     method: str,
     why: str,
     parts: tuple[Part, ...],
@@ -258,6 +258,13 @@ def _judged(
     control: NDArray[np.float64],
     fpr: float,
 ) -> MembershipTable:
+    """Count the members nearer than every control.
+
+    Args:
+        method: what was read; `why` what it rests on; `parts` each by itself.
+        distance: (N,) of members, lower is more member-like; `control` (n,) of controls.
+        fpr: rate that the controls have to support.
+    """
     strictest = 1 / (len(control) + 1)
     threshold = float(control.min()) if strictest <= fpr else None
     if threshold is None:
