@@ -63,6 +63,7 @@ def test_a_threshold_that_everything_passes_fails_the_negative_control(monkeypat
                 "interval_low": float(n),
                 "interval_high": float(n),
                 "p_value": 1e-9,
+                "placebo_p_value": None,
             }
         )
         return evidence.model_copy(update={"calibrated_threshold": threshold})
@@ -73,6 +74,7 @@ def test_a_threshold_that_everything_passes_fails_the_negative_control(monkeypat
     monkeypatch.setattr(assessment, "attack", _short(assessment.attack))
     found = instrument.check_instrument(SilentListener())
     assert found.negative_control == "failed"
+    assert found.reason.startswith("Negative control: Untrained") and found.seconds is not None and found.seconds > 0
 
 
 def _short(attack):
