@@ -118,7 +118,8 @@ def _measured(case: _Case, finding: Finding) -> tuple[CheckStatus, str]:
     if remaining is None:
         return "waived", f"Every record is waived or known from the baseline: {finding.reason}"
     is_selected = case.verdict.fail_on in (finding.name, "any")
-    is_believed = case.result.instrument.negative_control != "failed"
+    instrument = case.result.instrument
+    is_believed = "failed" not in (instrument.positive_control, instrument.negative_control)
     if remaining.status == "found" and is_selected:
         return "failed" if is_believed else "error", remaining.reason + said
     doubt = finding_doubt(remaining, is_selected)

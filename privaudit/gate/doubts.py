@@ -7,7 +7,7 @@ that a verdict stricter than this module stays strict.
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from privaudit.coverage import shortfalls_of, unexplained
+from privaudit.coverage import shortfalls_of, unexplained, unfit_reference
 from privaudit.result import AuditResult, Finding, Verdict
 from privaudit.verdict import budget_saturated, verdict_for
 
@@ -21,6 +21,7 @@ TolerableCode = Literal[
     "not-applicable",
     "not-selected",
     "unexplained",
+    "unfit-reference",
 ]
 Code = Literal[TolerableCode, "instrument-failed", "instrument-not-run", "no-reference", "nothing-run", "other"]
 
@@ -29,11 +30,12 @@ MEANING: dict[str, str] = {
     "attack-incomplete": "planned work was not done, or diverged",
     "budget-not-saturated": "the attack was still finding records when its budget ended",
     "interrupted": "the attack was stopped by hand",
-    "like-controls": "the lower bound is above the allowance, but members cannot be told from controls",
+    "like-controls": "the lower bound is above the allowance, but a test cannot tell members from controls or placebo",
     "no-controls": "no false-positive rate can be given, usually for want of controls",
     "not-applicable": "no reconstruction attack applies to this network",
     "not-selected": "a finding was made that `fail_on` does not fail on",
     "unexplained": "the reference does not explain the weights, so it may not be what the network was trained on",
+    "unfit-reference": "the reference does not span the first layer, so other images made it",
     "instrument-failed": "a check of the instrument failed",
     "instrument-not-run": "a check of the instrument did not run",
     "no-reference": "no reference images were compared",
@@ -108,6 +110,7 @@ def _incomplete(result: AuditResult) -> tuple[Doubt, ...]:
         return ()
     shortfalls = shortfalls_of(result.preflight, result.attack)
     return (
+        *(Doubt("unfit-reference", sentence) for sentence in unfit_reference(result.evidence, result.preflight)),
         *(Doubt("attack-incomplete", sentence) for sentence in shortfalls),
         *(Doubt("unexplained", sentence) for sentence in unexplained(result.evidence, result.attack)),
     )

@@ -4,9 +4,10 @@ In: evidence and ids. Out: the finding on what remains. The rule itself is `priv
 """
 
 from privaudit.gate.comparison import is_leak
+from privaudit.gate.scores import p_value_of
 from privaudit.identifiers import comparable
 from privaudit.result import AuditResult, Evidence, Finding, Verdict
-from privaudit.statistics import counts_interval, exchangeability_p_value, lower_bound_beyond_chance
+from privaudit.statistics import counts_interval, lower_bound_beyond_chance
 from privaudit.verdict import verdict_for
 
 
@@ -41,14 +42,11 @@ def _reduced(evidence: Evidence, name: str, kept: tuple[object, ...], k: int) ->
     """Evidence on `k` of the kept records; figures of the other finding are left as they were and not read."""
     n = len(kept)
     part = evidence.calibrated_threshold if name == "rebuilt" else evidence.membership
-    controls_found = (
-        evidence.calibrated_threshold.controls_leaked if name == "rebuilt" else evidence.membership.controls_found
-    )
     figures = {
         "members_leaked" if name == "rebuilt" else "members_found": k,
         "interval_low": lower_bound_beyond_chance(k, n, part.fpr),
         "interval_high": counts_interval(k, n).high,
-        "p_value": exchangeability_p_value(k, n, controls_found, evidence.controls),
+        "p_value": p_value_of(evidence, name, k, n),
     }
     field = "calibrated_threshold" if name == "rebuilt" else "membership"
     # The other finding's counts may exceed the records that are left; it is set to none, so that they fit.

@@ -1,12 +1,13 @@
 """Counts and quantiles of the scores that a result lists, with the rounding that they were listed with.
 
-In: sequences of numbers. Out: ranges that a stated count must lie in. Must not know results.
+In: sequences of numbers, or evidence. Out: ranges that a stated count must lie in, and the p-value of one.
 """
 
 from collections.abc import Sequence
 from math import floor
 
-from privaudit.statistics import ROUNDING, quantile_threshold
+from privaudit.result_evidence import Evidence
+from privaudit.statistics import ROUNDING, exchangeability_p_value, precedence_p_value, quantile_threshold
 
 ROUNDED = 0.5e-4 + 1e-9
 """Half a unit of the last place of listed scores, which have four digits (`privaudit.evidence`)."""
@@ -49,3 +50,23 @@ def quantile_problem(scores: Sequence[float], fpr: float, stated: float, n_liste
     if lowest - 2 * ROUNDED <= stated <= highest + 2 * ROUNDED:
         return ""
     return f"scores whose quantile lies between {lowest:.4f} and {highest:.4f}"
+
+
+def p_value_of(evidence: Evidence, name: str, k: int, n: int) -> float | None:
+    """The exact test of k of n records against the controls, chosen as `privaudit.calibration` chooses it.
+
+    A threshold that the placebo sets is independent of the controls' scores; one that they set themselves is not.
+
+    Args:
+        evidence: whose controls and threshold apply.
+        name: `rebuilt` or `membership`.
+        k: records that count, of `n`.
+    """
+    calibrated, n_controls = evidence.calibrated_threshold, evidence.controls
+    fpr = calibrated.fpr if name == "rebuilt" else evidence.membership.fpr
+    quantile = calibrated.control_quantile
+    is_placebo_higher = quantile is not None and calibrated.ssim is not None and calibrated.ssim > quantile
+    if name == "rebuilt" and is_placebo_higher:
+        return exchangeability_p_value(k, n, calibrated.controls_leaked, n_controls)
+    rank = min(max(1, floor(fpr * (n_controls + 1) + ROUNDING)), max(n_controls, 1))
+    return precedence_p_value(k, n, rank, n_controls)
