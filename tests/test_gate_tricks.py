@@ -89,6 +89,28 @@ def hide_membership(document: Document) -> None:
         record["membership_found"] = False
 
 
+def declare_membership_inapplicable(document: Document) -> None:
+    document["evidence"]["membership"].update(
+        members_found=0, controls_found=0, threshold=None, applicable=False, reason="It is a convolution."
+    )
+    for record in document["evidence"]["records"]:
+        record["membership_found"] = False
+
+
+def declare_membership_uncalibrated(document: Document) -> None:
+    declare_membership_inapplicable(document)
+    document["evidence"]["membership"]["applicable"] = True
+
+
+def declare_it_uncalibrated(document: Document) -> None:
+    hide_the_flags(document)
+    document["evidence"]["calibrated_threshold"].update(ssim=None, controls_leaked=0, p_value=None)
+
+
+def declare_the_attack_inapplicable(document: Document) -> None:
+    document["preflight"]["applicable"] = False
+
+
 def claim_more_controls(document: Document) -> None:
     document["evidence"]["controls"] = 50_000
 
@@ -140,6 +162,10 @@ EDITS = {
     hide_behind_quantiles: "a control quantile of 0.9900, and scores whose quantile is",
     hide_behind_a_decoy: "which is not among the decoys",
     hide_membership: "a membership threshold of 0.0000 below every control",
+    declare_membership_inapplicable: "membership distances where the test does not apply",
+    declare_membership_uncalibrated: "no membership threshold, where the distances of 500 controls give one",
+    declare_it_uncalibrated: "no threshold, where the scores of 500 controls give one",
+    declare_the_attack_inapplicable: "attack runs on a network that no attack applies to",
     claim_more_controls: "50000 controls and 500 scores",
     claim_more_members: "50000 members and 50 records",
     claim_chance: "a p-value of 1.0",
@@ -319,6 +345,7 @@ def test_a_budget_of_no_steps(tmp_path, capsys):
         ('budget = "thorough"', "Budget standard; the policy demands thorough"),
         ("budget_seconds = 3600", "84 seconds of attack; the policy demands 3600"),
         ("controls = 1000", "500 controls; the policy demands 1000"),
+        ("fpr = 0.02", "0.01 as false-positive rate; the policy demands 0.02"),
         ("records = 51", "50 records of the reference; the policy demands 51"),
         ('tool_version = "0.2"', "Scanned with privaudit 0.1.0; the policy demands 0.2"),
     ],
