@@ -18,19 +18,26 @@ _SPAN = "feature_span"
 
 
 def unexplained(evidence: Evidence | None, attack: Attack) -> tuple[str, ...]:
-    """Why a failed attack on the multiplier equation proves nothing, if it does not; at most one sentence.
+    """Why an attack that found nothing in the reference proves nothing, if it does not; at most one sentence.
 
     Where neither the reference nor what the attack found explains the weights, the equation does not hold for this
-    network or the reference is not what it was trained on.
+    network or the reference is not what it was trained on. Where the attack explains them and the reference does not,
+    the attack worked and it is the reference.
     """
     exposure = None if evidence is None else evidence.membership.exposure
     ran = {run.objective for run in attack.runs}
-    if exposure is None or exposure.explained_by_members is None or not ran or _SPAN in ran:
+    if exposure is None or exposure.explained_by_members is None or not ran:
         return ()
-    if max(exposure.explained_by_members, attack.explained or 0.0) >= _EXPLAINED:
+    by_members, by_attack = exposure.explained_by_members, attack.explained or 0.0
+    if by_members < _EXPLAINED <= by_attack:
+        return (
+            f"The reference explains {by_members:.1%} of the weights and what the attack rebuilt {by_attack:.1%}: the "
+            "reference is not what this network was trained on, or a small part of it.",
+        )
+    if _SPAN in ran or max(by_members, by_attack) >= _EXPLAINED:
         return ()
     return (
-        f"The reference explains {exposure.explained_by_members:.1%} of the weights: the multiplier equation does not "
+        f"The reference explains {by_members:.1%} of the weights: the multiplier equation does not "
         "hold for this network, or the reference is not what it was trained on, so a failed attack proves nothing.",
     )
 
