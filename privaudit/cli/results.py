@@ -4,9 +4,11 @@ import typer
 
 from privaudit.cli.console import emit, say
 from privaudit.cli.options import (
+    DecisionOption,
     ExitZero,
     FailOnOption,
     FormatOption,
+    JobSummary,
     MaxLeaked,
     MaxReadable,
     OutOption,
@@ -49,6 +51,8 @@ def report(
     format: FormatOption = None,
     out: OutOption = None,
     reveal: Reveal = None,
+    decision: DecisionOption = None,
+    job_summary: JobSummary = False,
     verbose: Verbose = 0,
 ) -> None:
     """Render RESULT.json again.
@@ -61,5 +65,8 @@ def report(
     formats = check_options(format=format or ["html"])["format"]
     from privaudit import report as rendering  # after the check, because it takes a second
 
-    for path in rendering.write_reports(result, formats, bool(reveal), out):
+    decided = None if decision is None else rendering.read_decision(decision)
+    if job_summary:
+        rendering.summarise_job(result, decided)
+    for path in rendering.write_reports(result, formats, bool(reveal), out, decided):
         emit(str(path))
