@@ -160,7 +160,13 @@ def run(case: Case) -> Assessment:
     """Every stage of a quick scan; no refinement of the clock, no files."""
 
     def without_steps(searches, plan, seed, listener, *rest):
-        return ATTACK(searches, dataclasses.replace(plan, steps=0, span_steps=0), seed, listener, *rest)
+        return ATTACK(
+            searches,
+            dataclasses.replace(plan, steps=0, span_steps=0, refined_steps=0, proposed_steps=0),
+            seed,
+            listener,
+            *rest,
+        )
 
     assessment.attack = without_steps if case.is_zero else ATTACK
     settings = ScanSettings(model=Path(case.data), budget="quick", restarts=4, seed=case.seed)

@@ -7,11 +7,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from privaudit.matching import MatchTable
-from privaudit.result import CalibratedThreshold, CrossFit, PublishedThreshold
+from privaudit.membership.table import OperatingPoint as MeasuredPoint
+from privaudit.membership.table import operating_points
+from privaudit.result import CalibratedThreshold, CrossFit, OperatingPoint, PublishedThreshold
 from privaudit.ssim import PUBLISHED_THRESHOLD
 from privaudit.statistics import (
     CrossFitted,
     QuantileThreshold,
+    auc,
     conformal_p_values,
     counts_interval,
     cross_fitted,
@@ -63,6 +66,8 @@ def calibrated(
         reason="",
         placebo_p_value=table.placebo_p_value,
         cross_fit=cross_fit(judged),
+        auc=auc(-members, -controls),
+        operating_points=points(operating_points(members, controls)),
     )
 
 
@@ -120,6 +125,11 @@ def record_p_values(table: MatchTable) -> NDArray[np.float64] | None:
     if table.placebo_ssim is None:
         return by_controls
     return np.maximum(by_controls, conformal_p_values(table.members.ssim, table.placebo_ssim))
+
+
+def points(measured: tuple[MeasuredPoint, ...]) -> tuple[OperatingPoint, ...]:
+    """The schema's view."""
+    return tuple(OperatingPoint(**vars(point)) for point in measured)
 
 
 def cross_fit(judged: CrossFitted) -> CrossFit:

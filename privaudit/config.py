@@ -23,7 +23,7 @@ Budget = Literal["quick", "standard", "thorough"]
 Dtype = Literal["float32", "float64"]
 Engine = Literal["local"]
 FailOn = Literal["rebuilt", "membership", "any"]
-Format = Literal["html", "markdown", "sarif", "junit"]
+Format = Literal["html", "markdown", "sarif", "junit", "modelcard"]
 
 
 class ScanSettings(BaseModel):

@@ -13,13 +13,12 @@ from scipy.stats import rankdata
 from torch import Tensor
 
 from privaudit.attack_types import Snapshot
-from privaudit.calibration import calibrated, cross_fit, published, record_p_values
+from privaudit.calibration import calibrated, cross_fit, points, published, record_p_values
 from privaudit.data import ImageSet
 from privaudit.guards import Guards, guard
 from privaudit.held_images import HeldImages
 from privaudit.matching import MatchTable, best_scores
 from privaudit.membership import MembershipTable
-from privaudit.membership import OperatingPoint as MeasuredPoint
 from privaudit.membership.exposure import Exposure as Solved
 from privaudit.result import (
     BudgetPoint,
@@ -32,7 +31,6 @@ from privaudit.result import (
     Exposure,
     Membership,
     MembershipPart,
-    OperatingPoint,
 )
 from privaudit.ssim import FROZEN, PUBLISHED_THRESHOLD
 from privaudit.statistics import false_discovery_q_values
@@ -56,10 +54,10 @@ def membership_of(table: MembershipTable) -> Membership:
         p_value=table.p_value,
         auc=table.auc,
         parts=tuple(
-            MembershipPart(name=part.name, auc=part.auc, operating_points=_points(part.operating_points))
+            MembershipPart(name=part.name, auc=part.auc, operating_points=points(part.operating_points))
             for part in table.parts
         ),
-        operating_points=_points(table.operating_points),
+        operating_points=points(table.operating_points),
         exposure=_exposure(table.exposure),
         cross_fit=None if table.cross_fit is None else cross_fit(table.cross_fit),
     )
@@ -83,10 +81,6 @@ def _exposure(found: Solved | str) -> Exposure:
         explained_by_controls=found.explained_by_controls,
         iterations=found.iterations,
     )
-
-
-def _points(points: tuple[MeasuredPoint, ...]) -> tuple[OperatingPoint, ...]:
-    return tuple(OperatingPoint(**vars(point)) for point in points)
 
 
 def evidence_of(

@@ -1,10 +1,12 @@
 """The schema of `result.json`: what a scan found, in the names that other programs rely on.
 
 Knows no tensors and imports no torch, so that `gate` and `report` run where only Python is. No field may be NaN or
-infinite. `privaudit.result_file` reads and writes it.
+infinite. `privaudit.result_file` reads and writes it, `privaudit.json_schema` publishes it.
 """
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
 
 from privaudit.result_evidence import (
     CalibratedThreshold,
@@ -52,7 +54,12 @@ __all__ = [
     "VerdictStatus",
 ]
 
-SCHEMA_VERSION = "1"
+SCHEMA_VERSION = "1.1"
+"""MAJOR.MINOR. A new field, always with a default, raises the minor version; anything else would raise the major one.
+
+Version 1 (no minor) is 1.0, of the first results.
+"""
+
 VerdictStatus = Literal["no_leak_found", "leak_found", "inconclusive"]
 
 
@@ -224,9 +231,12 @@ class Reproduce(Record):
 
 
 class AuditResult(Record):
-    """The whole of `result.json`. `evidence` is None without a reference."""
+    """The whole of `result.json`. `evidence` is None without a reference.
 
-    schema_version: Literal["1"] = "1"
+    `schema_version` is that of the file, which a reader keeps: 1 or 1.x.
+    """
+
+    schema_version: Annotated[str, Field(pattern=r"^1(\.[0-9]{1,6})?$")] = SCHEMA_VERSION
     tool: Tool
     model: Model
     preflight: Preflight

@@ -1,8 +1,14 @@
-"""Reading and writing `result.json`: sealed by a sha256 of its contents, whole or not at all, for the owner only."""
+"""Reading and writing `result.json`: sealed by a sha256 of its contents, whole or not at all, for the owner only.
 
+Files of every version 1.x are read. Fields that a newer minor version added are left out of what is returned; the
+sha256 covers them all the same.
+"""
+
+import copy
 import hashlib
 import json
 import os
+import re
 import tempfile
 from pathlib import Path
 from typing import Any, NoReturn
@@ -15,6 +21,14 @@ from privaudit.text import one_line
 
 _LARGEST_BYTES = 1 << 28
 """Of a result: room for half a million records; what is larger is none."""
+
+_MAJOR, _MINOR = (int(part) for part in SCHEMA_VERSION.split("."))
+
+
+def _version(text: object) -> tuple[int, int] | None:
+    """`"1"` to (1, 0), `"1.2"` to (1, 2); None for anything else."""
+    match = re.fullmatch(r"([0-9]{1,6})(?:\.([0-9]{1,6}))?", text, re.ASCII) if isinstance(text, str) else None
+    return None if match is None else (int(match[1]), int(match[2] or 0))
 
 
 def _canonical(document: dict[str, Any]) -> bytes:
@@ -88,14 +102,15 @@ def read_result(path: Path) -> AuditResult:
         raise ResultError(f"expected a result.json at {path}, found no such file; name the file a scan wrote") from None
     except (OSError, ValueError, RecursionError) as error:
         raise ResultError(f"expected JSON in {path}, found: {one_line(error)}; scan again to write it anew") from None
-    if not isinstance(document, dict) or document.get("schema_version") != SCHEMA_VERSION:
-        found = document.get("schema_version") if isinstance(document, dict) else type(document).__name__
+    found = document.get("schema_version") if isinstance(document, dict) else type(document).__name__
+    version = _version(found)
+    if version is None or version[0] != _MAJOR:
         raise ResultError(
-            f"expected schema_version {SCHEMA_VERSION!r} in {path}, found {found!r}; "
+            f"expected schema_version {SCHEMA_VERSION!r} or another 1.x in {path}, found {one_line(repr(found), 80)}; "
             "use the privaudit version that wrote it, or scan again"
         )
     try:
-        result = AuditResult.model_validate(document)
+        result = _validated(document, is_newer=version[1] > _MINOR)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
@@ -104,6 +119,23 @@ def read_result(path: Path) -> AuditResult:
     if result.self_sha256 != _digest(document):
         raise ResultError(f"expected the sha256 in {path} to match its contents, found it edited; scan again")
     return result
+
+
+def _validated(document: dict[str, Any], is_newer: bool) -> AuditResult:
+    """The result that a document holds; what a newer minor version added is left out, otherwise it is an error."""
+    try:
+        return AuditResult.model_validate(document)
+    except ValidationError as error:
+        unknown = [found["loc"] for found in error.errors() if found["type"] == "extra_forbidden"]
+        if not is_newer or not unknown:
+            raise
+    known = copy.deepcopy(document)
+    for location in unknown:
+        holder: Any = known
+        for part in location[:-1]:
+            holder = holder[part]
+        del holder[location[-1]]
+    return AuditResult.model_validate(known)
 
 
 def write_private(path: Path, data: bytes) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import save_file
 
+from privaudit.gate_decision import Comparison, GateCheck, GateDecision, WaiverState
 from privaudit.membership.table import operating_points
 from privaudit.result import (
     Attack,
@@ -97,6 +98,46 @@ def build(case: Case = LEAK, **changes: Any) -> AuditResult:
             ),
         )
     )
+
+
+def decision(result: AuditResult, **changes: Any) -> GateDecision:
+    """What a gate with a policy, a baseline and waivers of every status may decide; `changes` replace fields."""
+    record = result.evidence.records[0].id if result.evidence and result.evidence.records else "gone"
+    waiver = {"owner": "Privacy office", "reason": "Public pictures", "expires": "2027-01-31"}
+    waiver["model_sha256"] = result.model.sha256
+    told = {
+        "applied": ("membership", "Membership is waived until 2027-01-31."),
+        "expired": ("rebuilt", "The waiver of rebuilt ended on 2027-01-31."),
+        "unmatched": (record, f"Record {record} does not leak, so nothing is waived."),
+        "refused": ("rebuilt", "The waiver names no owner."),
+    }
+    fields: dict[str, Any] = {
+        "verdict": result.verdict,
+        "exit_code": 1,
+        "reasons": ("Rebuilt images are above the allowance.",),
+        "checks": (
+            GateCheck(name="rebuilt", status="failed", message="30 rebuilt, 0 allowed."),
+            GateCheck(name="membership", status="waived", message="50 readable, 0 allowed; waived."),
+            GateCheck(name="minimum-controls", status="passed", message="500 controls, 100 asked for."),
+            GateCheck(name="baseline", status="skipped", message="No baseline was named."),
+            GateCheck(name="model-digest", status="error", message="The model's file could not be read."),
+        ),
+        "waivers": tuple(
+            WaiverState(target=target, status=status, message=message, **waiver)
+            for status, (target, message) in told.items()
+        ),
+        "comparisons": (
+            Comparison(
+                finding="rebuilt", new=(record,), gone=("a" * 12, "b" * 12), unchanged=(), p_value=0.02, shared=50
+            ),
+        ),
+        "result_sha256": result.self_sha256,
+        "model_sha256": result.model.sha256,
+        "policy": "privaudit-policy.toml",
+        "policy_sha256": "c" * 64,
+        "tool_version": "0.1.0",
+    }
+    return GateDecision(**{**fields, **changes})
 
 
 def picture_arrays(result: AuditResult, case: Case = LEAK) -> dict[str, np.ndarray]:

@@ -92,3 +92,11 @@ def test_a_record_is_as_surprising_as_the_less_surprised_null_says():
     assert record_p_values(table(members, controls)) == pytest.approx([0.01, 0.18, 0.83], abs=0.001)
     placebo = np.linspace(0, 0.6, 999).reshape(333, 3)
     assert record_p_values(table(members, controls, placebo)) == pytest.approx([0.168, 0.585, 0.917], abs=0.005)
+
+
+def test_operating_points_compare_with_controls_alone():
+    found = calibrated(table([0.9, 0.31, 0.1], CONTROLS, np.full((300, 3), 0.95)), FPR)
+    at_one_percent, at_a_tenth = found.operating_points
+    assert (at_one_percent.fpr, at_one_percent.members_found, at_one_percent.tpr) == (0.01, 2, pytest.approx(2 / 3))
+    assert at_a_tenth.members_found is None and "1000 controls" in at_a_tenth.reason
+    assert found.members_leaked == 0 and found.auc is not None and found.auc > 0.7

@@ -5,6 +5,7 @@ import json
 import os
 import stat
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import ValidationError
@@ -39,10 +40,13 @@ def test_edited_file_is_refused(tmp_path: Path) -> None:
         read_result(path)
 
 
-@pytest.mark.parametrize("version", ["2", None, 1])
+@pytest.mark.parametrize(
+    "version", ["2", "2.0", "0.9", "1.x", "1.", "1.1.0", " 1", "1\n", "1." + "9" * 5000, None, 1, 1.1]
+)
 def test_unknown_schema_is_refused(tmp_path: Path, version: object) -> None:
-    with pytest.raises(ResultError, match="expected schema_version '1'"):
+    with pytest.raises(ResultError, match=r"expected schema_version '1\.1' or another 1\.x") as caught:
         read_result(_edited(tmp_path, schema_version=version))
+    assert "\n" not in str(caught.value) and len(str(caught.value)) < 500
 
 
 def test_unknown_field_is_refused(tmp_path: Path) -> None:
@@ -114,13 +118,62 @@ def test_unwritable_directory_is_named(tmp_path: Path) -> None:
         write_private(tmp_path / "file" / "result.json", b"")
 
 
+def _resealed(tmp_path: Path, document: dict[str, Any]) -> Path:
+    body = {key: value for key, value in document.items() if key != "self_sha256"}
+    text = json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    path = tmp_path / "result.json"
+    path.write_text(json.dumps({**body, "self_sha256": hashlib.sha256(text.encode()).hexdigest()}), encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize("version", ["1", "1.0", "1.1", "1.2"])
+def test_every_minor_version_is_read_and_kept(tmp_path: Path, version: str) -> None:
+    path = _resealed(tmp_path, {**json.loads(to_json(build())), "schema_version": version})
+    result = read_result(path)
+    assert result.schema_version == version
+    assert result.self_sha256 == json.loads(path.read_text())["self_sha256"]
+
+
+def _with_additions(version: str) -> dict[str, Any]:
+    document: dict[str, Any] = {**json.loads(to_json(build())), "schema_version": version, "added": {"deep": [1]}}
+    document["evidence"]["records"][3]["added"] = 0.5
+    document["evidence"]["membership"]["exposure"]["added"] = None
+    document["verdict"]["findings"][1]["added"] = "text"
+    return document
+
+
+def test_fields_of_a_newer_minor_version_are_left_out_and_sealed(tmp_path: Path) -> None:
+    path = _resealed(tmp_path, _with_additions("1.7"))
+    result = read_result(path)
+    assert result.model_dump(exclude={"schema_version", "self_sha256"}) == build().model_dump(
+        exclude={"schema_version", "self_sha256"}
+    )
+    edited = json.loads(path.read_text())
+    edited["evidence"]["records"][3]["added"] = 0.6
+    path.write_text(json.dumps(edited))
+    with pytest.raises(ResultError, match="found it edited"):
+        read_result(path)
+
+
+@pytest.mark.parametrize("version", ["1", "1.0", "1.1"])
+def test_fields_that_its_own_version_does_not_have_are_refused(tmp_path: Path, version: str) -> None:
+    with pytest.raises(ResultError, match="added"):
+        read_result(_resealed(tmp_path, _with_additions(version)))
+
+
+def test_a_newer_minor_version_excuses_additions_only(tmp_path: Path) -> None:
+    document = _with_additions("1.7")
+    document["attack"]["seconds"] = "long"
+    with pytest.raises(ResultError, match=r"attack\.seconds"):
+        read_result(_resealed(tmp_path, document))
+    document = _with_additions("1.7")
+    del document["attack"]["seconds"]
+    with pytest.raises(ResultError, match=r"attack\.seconds"):
+        read_result(_resealed(tmp_path, document))
+
+
 def test_a_result_from_before_the_membership_tests_parts_still_loads(tmp_path: Path) -> None:
     document = json.loads(to_json(build()))
     for name in ("parts", "operating_points"):
         del document["evidence"]["membership"][name]
-    body = {key: value for key, value in document.items() if key != "self_sha256"}
-    text = json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    document["self_sha256"] = hashlib.sha256(text.encode()).hexdigest()
-    path = tmp_path / "result.json"
-    path.write_text(json.dumps(document), encoding="utf-8")
-    assert read_result(path).evidence.membership.parts == ()
+    assert read_result(_resealed(tmp_path, document)).evidence.membership.parts == ()

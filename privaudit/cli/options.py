@@ -43,6 +43,13 @@ Reveal = Annotated[
     bool | None, typer.Option("--reveal/--no-reveal", help="Show training images and their names in the report.")
 ]
 OutOption = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Folder. Default: that of RESULT.json.")]
+DecisionOption = Annotated[
+    Path | None,
+    typer.Option("--gate", metavar="GATE.json", help="What a gate decided on RESULT.json, shown beside it."),
+]
+JobSummary = Annotated[
+    bool, typer.Option("--job-summary", help="Append the Markdown report to $GITHUB_STEP_SUMMARY as well.")
+]
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Print nothing but errors to stderr.")]
 Verbose = Annotated[
     int,

@@ -1,7 +1,7 @@
 """`privaudit report`: a finished result rendered again, without torch."""
 
 from privaudit.cli.console import emit
-from privaudit.cli.options import FormatOption, OutOption, ResultArgument, Reveal, Verbose
+from privaudit.cli.options import DecisionOption, FormatOption, JobSummary, OutOption, ResultArgument, Reveal, Verbose
 
 
 def report(
@@ -9,6 +9,8 @@ def report(
     format: FormatOption = None,
     out: OutOption = None,
     reveal: Reveal = None,
+    decision: DecisionOption = None,
+    job_summary: JobSummary = False,
     verbose: Verbose = 0,
 ) -> None:
     """Render RESULT.json again.
@@ -21,5 +23,8 @@ def report(
     formats = check_options(format=format or ["html"])["format"]
     from privaudit import report as rendering  # after the check, because it takes a second
 
-    for path in rendering.write_reports(result, formats, bool(reveal), out):
+    decided = None if decision is None else rendering.read_decision(decision)
+    if job_summary:
+        rendering.summarise_job(result, decided)
+    for path in rendering.write_reports(result, formats, bool(reveal), out, decided):
         emit(str(path))

@@ -7,24 +7,41 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from privaudit.errors import ConfigError
+from privaudit.gate_decision import GateDecision
+from privaudit.report.decision import judged, read_decision
 from privaudit.report.html import HtmlReport
 from privaudit.report.interface import AbstractReport, ReportOptions
+from privaudit.report.job_summary import append_job_summary
 from privaudit.report.junit import JunitReport
 from privaudit.report.markdown import MarkdownReport
+from privaudit.report.modelcard import ModelCardReport
 from privaudit.report.pictures import FILE_NAME as PICTURES_FILE_NAME
 from privaudit.report.pictures import Pictures, read_pictures
 from privaudit.report.sarif import SarifReport
 from privaudit.result_file import read_result, write_private
 
 REPORTS: dict[str, AbstractReport] = {
-    report.name: report for report in (HtmlReport(), MarkdownReport(), SarifReport(), JunitReport())
+    report.name: report for report in (HtmlReport(), MarkdownReport(), SarifReport(), JunitReport(), ModelCardReport())
 }
 
-__all__ = ["REPORTS", "AbstractReport", "Pictures", "ReportOptions", "write_reports"]
+__all__ = [
+    "REPORTS",
+    "AbstractReport",
+    "Pictures",
+    "ReportOptions",
+    "append_job_summary",
+    "read_decision",
+    "summarise_job",
+    "write_reports",
+]
 
 
 def write_reports(
-    result_path: Path, formats: Sequence[str], reveal: bool = False, out: Path | None = None
+    result_path: Path,
+    formats: Sequence[str],
+    reveal: bool = False,
+    out: Path | None = None,
+    decision: GateDecision | None = None,
 ) -> tuple[Path, ...]:
     """Render a finished result; every format is rendered before the first file is written.
 
@@ -33,26 +50,39 @@ def write_reports(
         formats: names in `REPORTS`.
         reveal: show pictures as they are instead of destroying their pixels.
         out: directory to write to, None for the one of `result_path`.
+        decision: what a gate decided on this result, to be shown beside it.
 
     Returns:
         Paths of the written files, in the order of `formats`.
 
     Raises:
         ConfigError: an unknown format.
-        ResultError: the result or its pictures are missing, damaged or edited.
+        ResultError: the result or its pictures are missing, damaged or edited, or the decision is on another result.
         OutputError: the directory cannot be written.
     """
     unknown = [name for name in formats if name not in REPORTS]
     if unknown:
         raise ConfigError(f"expected a format of {', '.join(REPORTS)}, found {', '.join(unknown)}; choose one of them")
     result = read_result(result_path)
+    judged(result, decision)  # refuses a decision on another result, whatever the formats do with it
     reports = [REPORTS[name] for name in dict.fromkeys(formats)]
     pictures = None
     if any(report.needs_pictures for report in reports):
         pictures = read_pictures(result_path.parent / PICTURES_FILE_NAME, result)
-    options = ReportOptions(reveal=reveal)
+    options = ReportOptions(reveal=reveal, decision=decision)
     directory = result_path.parent if out is None else out
     rendered = [(directory / report.file_name, report.render(result, pictures, options)) for report in reports]
     for path, text in rendered:
         write_private(path, text.encode("utf-8"))
     return tuple(path for path, _ in rendered)
+
+
+def summarise_job(result_path: Path, decision: GateDecision | None = None) -> Path:
+    """Append the Markdown report to the summary of the GitHub Actions job that is running; returns its path.
+
+    Raises:
+        ConfigError: no job is running.
+        ResultError: as for `write_reports`.
+        OutputError: the summary cannot be written.
+    """
+    return append_job_summary(MarkdownReport().render(read_result(result_path), None, ReportOptions(decision=decision)))

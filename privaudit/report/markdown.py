@@ -1,16 +1,23 @@
 """Markdown that fits a pull-request comment.
 
-In: a result. Out: Markdown without pictures, names of records or paths. Foreign text is escaped, so that it can neither
-format nor mention anybody.
+In: a result, and a gate's decision where there is one. Out: Markdown without pictures, names of records or paths.
+Foreign text is escaped, so that it can neither format nor mention anybody.
 """
 
-import re
+from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
+from privaudit.gate_decision import GateDecision
 from privaudit.report import sections, sentences, words
+from privaudit.report.decision import judged, record_hider, target_text
+from privaudit.report.figures import finding_figures
 from privaudit.report.interface import AbstractReport, ReportOptions
+from privaudit.report.markdown_text import code, escape, table
 from privaudit.report.pictures import Pictures
 from privaudit.result import AuditResult
+
+N_ROWS = 20
+"""Checks and waivers listed: a comment holds 65,536 characters."""
 
 SIGN = {"leak_found": "🔺", "no_leak_found": "🔵", "inconclusive": "🔶"}
 
@@ -23,27 +30,32 @@ class MarkdownReport(AbstractReport):
 
     def render(self, result: AuditResult, pictures: Pictures | None, options: ReportOptions) -> str:
         """Verdict, the two findings with controls and placebo, reasons, coverage, and where the rest is."""
+        decision = options.decision
+        result = judged(result, decision)
         status = result.verdict.status
         lines = [
             f"## {SIGN[status]} privaudit: {words.VERDICT_TITLE[status].lower()}",
             "",
-            _escape(sentences.headline(result)),
+            escape(sentences.headline(result)),
             "",
             *_findings(result),
             "",
+            *(_gate(result, decision) if decision is not None else ()),
             f"**{'Reasons' if status == 'inconclusive' else 'Grounds'}**",
             "",
-            *(f"- {_escape(reason)}" for reason in result.verdict.reasons),
+            *(f"- {escape(reason)}" for reason in result.verdict.reasons),
             "",
             "<details><summary>Rule, coverage and file</summary>",
             "",
-            _escape(sentences.rule(result)),
+            escape(sentences.rule(result)),
+            "",
+            *(f"- {words.FINDING_TITLE[name]}: {escape(said)}" for name, said in _figures(result)),
             "",
             *_coverage(result),
             "",
-            f"Model sha256 `{_code(result.model.sha256)}`, result sha256 `{_code(result.self_sha256)}`, "
-            f"privaudit {_escape(result.tool.version)}, attack {_escape(sentences.attack_name(result))}, "
-            f"budget {_escape(sentences.budget(result))}.",
+            f"Model sha256 `{code(result.model.sha256)}`, result sha256 `{code(result.self_sha256)}`, "
+            f"privaudit {escape(result.tool.version)}, attack {escape(sentences.attack_name(result))}, "
+            f"budget {escape(sentences.budget(result))}.",
             "",
             "</details>",
         ]
@@ -62,22 +74,53 @@ def _findings(result: AuditResult) -> list[str]:
         controls = figure.controls.text if figure else words.NOT_RUN
         placebo = figure.placebo.text if figure else words.NOT_RUN
         cells = (card.title, card.status_text, counted, bounds, str(card.allowance), controls, placebo)
-        lines.append(f"| {' | '.join(_escape(cell) for cell in cells)} |")
+        lines.append(f"| {' | '.join(escape(cell) for cell in cells)} |")
     return lines
 
 
 def _coverage(result: AuditResult) -> list[str]:
     states = {"done": "done", "failed": "**failed**", "not_run": words.NOT_RUN, "not_applicable": words.NOT_APPLICABLE}
     lines = ["| part of the audit | state |", "|---|---|"]
-    return lines + [f"| {_escape(item.name)} | {states[item.state]} |" for item in sections.coverage(result)]
+    return lines + [f"| {escape(item.name)} | {states[item.state]} |" for item in sections.coverage(result)]
 
 
-def _escape(text: str) -> str:
-    """Foreign text as it reads: no formatting, no markup, no mention, no table cell of its own."""
-    flat = " ".join(words.plain(text, 1500).split())
-    escaped = flat.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace("@", "@\u2060")
-    return re.sub(r"([\\`*_\[\]|#~])", r"\\\1", escaped)
+def _figures(result: AuditResult) -> Iterator[tuple[str, str]]:
+    for finding in result.verdict.findings:
+        figures = finding_figures(result, finding)
+        if figures is not None:
+            yield finding.name, figures.sentence()
 
 
-def _code(text: str) -> str:
-    return words.plain(text).replace("`", "'")
+def _gate(result: AuditResult, decision: GateDecision) -> list[str]:
+    """What the gate decided, check by check, with every waiver and what changed since the baseline."""
+    hide = record_hider(result, decision)
+    passes = "passes" if decision.exit_code == 0 else "does not pass"
+    rules = escape(words.file_name(decision.policy))
+    lines = [f"**The gate {passes}**: exit code {decision.exit_code}, rules from {rules}.", ""]
+    lines += [f"- {escape(hide(reason), 400)}" for reason in decision.reasons[:N_ROWS]]
+    checks = [(check.name, check.status, hide(check.message)) for check in decision.checks]
+    lines += ["", *_shortened(("check", "status", "why"), checks)]
+    if decision.waivers:
+        waivers = [
+            (target_text(waiver, hide), waiver.status, waiver.expires, waiver.owner, hide(waiver.reason))
+            for waiver in sorted(decision.waivers, key=lambda waiver: waiver.status == "applied")
+        ]
+        lines += ["", *_shortened(("waiver of", "status", "until", "owner", "reason"), waivers)]
+    if decision.comparisons:
+        rows = [
+            (
+                words.FINDING_TITLE[one.finding],
+                *(words.number(len(ids)) for ids in (one.new, one.gone, one.unchanged)),
+                words.number(one.shared),
+                words.p_value(one.p_value),
+            )
+            for one in decision.comparisons
+        ]
+        heads = ("since the baseline", "new", "gone", "unchanged", "records in both", "exact matched test, p")
+        lines += ["", *table(heads, rows)]
+    return [*lines, ""]
+
+
+def _shortened(heads: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> list[str]:
+    more = [] if len(rows) <= N_ROWS else ["", f"… and {len(rows) - N_ROWS} more in gate.json."]
+    return table(heads, rows[:N_ROWS]) + more

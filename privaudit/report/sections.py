@@ -10,7 +10,7 @@ from typing import Literal
 
 from privaudit.coverage import not_run, refined_instead
 from privaudit.report import words
-from privaudit.report.membership import PartTable, part_table
+from privaudit.report.membership import PartTable, part_table, ssim_table
 from privaudit.report.nulls import controls_text, cross_fit_details, rebuilt_null_details
 from privaudit.result import AuditResult, CrossFit, Evidence, Finding
 
@@ -101,10 +101,12 @@ def _card(result: AuditResult, finding: Finding) -> FindingCard:
     is_counted = evidence is not None and _has_threshold(evidence, finding.name)
     figures: tuple[KeyFigure, ...] = ()
     details: tuple[tuple[str, str], ...] = ()
+    parts: PartTable | None = None
     if evidence is not None:
         is_rebuilt = finding.name == "rebuilt"
         figures = rebuilt_figures(evidence) if is_rebuilt else membership_figures(evidence)
         details = _rebuilt_details(evidence) if is_rebuilt else _membership_details(evidence)
+        parts = ssim_table(evidence.calibrated_threshold) if is_rebuilt else part_table(evidence.membership)
     return FindingCard(
         name=finding.name,
         title=words.FINDING_TITLE[finding.name],
@@ -119,7 +121,7 @@ def _card(result: AuditResult, finding: Finding) -> FindingCard:
         reason=words.plain(finding.reason, 1000),
         figures=figures,
         details=details,
-        parts=part_table(evidence.membership) if evidence is not None and finding.name == "membership" else None,
+        parts=parts,
     )
 
 

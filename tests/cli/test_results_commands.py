@@ -56,7 +56,7 @@ def test_report_writes_the_formats_and_prints_their_paths(result_path, fake_stag
 
     fake_stage("report", write_reports=write_reports)
     assert run(["report", str(result_path), "--format", "html,sarif", "--format", "html", "--reveal"]) == 0
-    assert asked == [(result_path, ("html", "sarif"), True, None)]
+    assert asked == [(result_path, ("html", "sarif"), True, None, None)]
     assert capsys.readouterr().out.splitlines() == [str(tmp_path / "report.html"), str(tmp_path / "result.sarif")]
 
 
@@ -65,12 +65,28 @@ def test_report_refuses_formats_that_are_none(value, result_path, run_process, r
     refused(run_process("report", result_path, "--format", value), "--format")
 
 
-@pytest.mark.parametrize("name", ["markdown", "sarif", "junit"])
+@pytest.mark.parametrize("name", ["markdown", "sarif", "junit", "modelcard"])
 def test_report_for_machines_in_a_folder_of_its_own(name, result_path, run_process, tmp_path):
     completed = run_process("report", result_path, "--format", name, "--out", tmp_path / "there")
     assert completed.returncode == 0, completed.stderr
     (written,) = completed.stdout.splitlines()
     assert [str(path) for path in (tmp_path / "there").iterdir()] == [written]
+
+
+def test_report_appends_to_the_job_summary(result_path, run_process, refused, tmp_path):
+    summary = tmp_path / "summary.md"
+    options = ("report", result_path, "--format", "markdown", "--job-summary")
+    completed = run_process(*options, GITHUB_STEP_SUMMARY=str(summary))
+    assert completed.returncode == 0, completed.stderr
+    assert summary.read_text().rstrip() == (result_path.parent / "report.md").read_text().rstrip()
+    refused(run_process(*options, GITHUB_STEP_SUMMARY=""), "GITHUB_STEP_SUMMARY")
+
+
+def test_report_refuses_what_is_no_decision(result_path, run_process, refused):
+    refused(
+        run_process("report", result_path, "--format", "sarif", "--gate", result_path), "expected what a gate writes"
+    )
+    refused(run_process("report", result_path, "--format", "sarif", "--gate", "none.json"), "none.json")
 
 
 def test_config_prints_values_and_origins(in_folder, run_process):

@@ -19,7 +19,7 @@ Arrays = dict[str, np.ndarray]
 def test_writes_every_format_beside_the_result(tmp_path: Path) -> None:
     path = write_audit(tmp_path)
     written = write_reports(path, list(REPORTS), reveal=False)
-    assert [p.name for p in written] == ["report.html", "report.md", "result.sarif", "result.junit.xml"]
+    assert [p.name for p in written] == ["report.html", "report.md", "result.sarif", "result.junit.xml", "modelcard.md"]
     assert all(p.parent == tmp_path and stat.S_IMODE(p.stat().st_mode) == 0o600 for p in written)
 
 
@@ -31,7 +31,7 @@ def test_writes_elsewhere_and_each_format_once(tmp_path: Path) -> None:
 
 def test_unknown_format_is_refused_before_anything_is_written(tmp_path: Path) -> None:
     path = write_audit(tmp_path)
-    with pytest.raises(ConfigError, match="html, markdown, sarif, junit, found pdf"):
+    with pytest.raises(ConfigError, match="html, markdown, sarif, junit, modelcard, found pdf"):
         write_reports(path, ["html", "pdf"])
     assert not (tmp_path / "report.html").exists()
 

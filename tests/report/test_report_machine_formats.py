@@ -1,207 +1,14 @@
-"""SARIF, JUnit and Markdown: structure, consistency with the verdict, nothing personal in them."""
+"""What every format for machines has in common, and Markdown: nothing personal, foreign text harmless, sizes."""
 
-import json
-import xml.etree.ElementTree as ET
-from typing import Any
-
-import jsonschema
 import pytest
-from result_builder import INCONCLUSIVE, LEAK, NO_LEAK, NO_REFERENCE, Case, build, picture_arrays
+from formats_cases import CASES, named_records, render, rendered
+from result_builder import LEAK, build, decision
 
-from privaudit.report import REPORTS, Pictures, ReportOptions
+from privaudit.errors import ResultError
+from privaudit.report import REPORTS
+from privaudit.text import one_line
 
-CASES = {
-    "leak": LEAK,
-    "no_leak": NO_LEAK,
-    "inconclusive": INCONCLUSIVE,
-    "no_reference": NO_REFERENCE,
-    "not_applicable": Case(applicable=False, membership_applicable=False, format="torch-zip"),
-    "membership_only": Case(n_rebuilt=0, max_leaked=4),
-    "instrument": Case(positive="failed", negative="failed"),
-    "hostile": Case(path="../../etc/<b>|`@you\x01\u202e.pt"),
-}
-MESSAGE = {"type": "object", "required": ["text"], "properties": {"text": {"type": "string", "minLength": 1}}}
-ARTIFACT_LOCATION = {
-    "type": "object",
-    "required": ["uri"],
-    "properties": {
-        "uri": {"type": "string", "pattern": r"^(?!/)(?![A-Za-z][A-Za-z0-9+.-]*:)(?!.*\.\.)[A-Za-z0-9._~%/-]+$"},
-        "index": {"type": "integer", "minimum": 0},
-    },
-}
-SARIF: dict[str, Any] = {
-    "type": "object",
-    "required": ["$schema", "version", "runs"],
-    "additionalProperties": False,
-    "properties": {
-        "$schema": {"type": "string"},
-        "version": {"const": "2.1.0"},
-        "runs": {
-            "type": "array",
-            "minItems": 1,
-            "maxItems": 1,
-            "items": {
-                "type": "object",
-                "required": ["tool", "artifacts", "results", "invocations"],
-                "properties": {
-                    "tool": {
-                        "type": "object",
-                        "required": ["driver"],
-                        "properties": {
-                            "driver": {
-                                "type": "object",
-                                "required": ["name", "version", "rules"],
-                                "properties": {
-                                    "rules": {
-                                        "type": "array",
-                                        "uniqueItems": True,
-                                        "items": {
-                                            "type": "object",
-                                            "required": ["id", "name", "shortDescription", "defaultConfiguration"],
-                                            "properties": {
-                                                "id": {"pattern": "^PRIV00[1-7]$"},
-                                                "shortDescription": MESSAGE,
-                                            },
-                                        },
-                                    }
-                                },
-                            }
-                        },
-                    },
-                    "invocations": {
-                        "type": "array",
-                        "items": {
-                            "type": "object",
-                            "required": ["executionSuccessful"],
-                            "properties": {"exitCode": {"enum": [0, 1, 3]}},
-                        },
-                    },
-                    "artifacts": {
-                        "type": "array",
-                        "minItems": 1,
-                        "items": {
-                            "type": "object",
-                            "required": ["location", "hashes"],
-                            "properties": {
-                                "location": ARTIFACT_LOCATION,
-                                "hashes": {
-                                    "type": "object",
-                                    "required": ["sha-256"],
-                                    "properties": {"sha-256": {"pattern": "^[0-9a-f]{64}$"}},
-                                },
-                            },
-                        },
-                    },
-                    "results": {
-                        "type": "array",
-                        "items": {
-                            "type": "object",
-                            "required": ["ruleId", "ruleIndex", "level", "message", "locations", "partialFingerprints"],
-                            "properties": {
-                                "level": {"enum": ["error", "warning", "note"]},
-                                "message": MESSAGE,
-                                "locations": {
-                                    "type": "array",
-                                    "minItems": 1,
-                                    "items": {
-                                        "type": "object",
-                                        "properties": {
-                                            "physicalLocation": {
-                                                "type": "object",
-                                                "required": ["artifactLocation"],
-                                                "properties": {"artifactLocation": ARTIFACT_LOCATION},
-                                            }
-                                        },
-                                    },
-                                },
-                            },
-                        },
-                    },
-                },
-            },
-        },
-    },
-}
-FIRED = {
-    "leak": ["PRIV001", "PRIV007"],
-    "no_leak": [],
-    "inconclusive": ["PRIV002"],
-    "no_reference": ["PRIV002"],
-    "not_applicable": ["PRIV002", "PRIV003", "PRIV005"],
-    "membership_only": ["PRIV007"],
-    "instrument": ["PRIV001", "PRIV002", "PRIV004", "PRIV007"],
-    "hostile": ["PRIV001", "PRIV007"],
-}
-
-
-def render(format_name: str, case: Case) -> str:
-    result = build(case)
-    pictures = Pictures(**picture_arrays(result, case))
-    return REPORTS[format_name].render(result, pictures, ReportOptions(reveal=True))
-
-
-@pytest.mark.parametrize("name", CASES)
-def test_sarif_is_valid_and_each_rule_fires_at_most_once(name: str) -> None:
-    document = json.loads(render("sarif", CASES[name]))
-    jsonschema.Draft202012Validator(SARIF).validate(document)
-    run = document["runs"][0]
-    assert [r["ruleId"] for r in run["results"]] == FIRED[name]
-    for fired in run["results"]:
-        assert run["tool"]["driver"]["rules"][fired["ruleIndex"]]["id"] == fired["ruleId"]
-
-
-def test_sarif_lists_every_rule_with_its_level() -> None:
-    rules = json.loads(render("sarif", NO_LEAK))["runs"][0]["tool"]["driver"]["rules"]
-    assert [rule["id"] for rule in rules] == [f"PRIV00{i}" for i in range(1, 8)]
-    assert all(rule["defaultConfiguration"]["level"] in ("error", "warning") for rule in rules)
-
-
-@pytest.mark.parametrize(
-    ("path", "uri"),
-    [
-        ("models/a b.safetensors", "models/a%20b.safetensors"),
-        ("/home/somebody/m.pt", "m.pt"),
-        ("../m.pt", "m.pt"),
-        ("C:\\Users\\somebody\\m.pt", "m.pt"),
-        ("file:m.pt", "file%3Am.pt"),
-    ],
-)
-def test_sarif_uris_are_relative(path: str, uri: str) -> None:
-    run = json.loads(render("sarif", Case(path=path)))["runs"][0]
-    assert run["artifacts"][0]["location"]["uri"] == uri
-
-
-@pytest.mark.parametrize(
-    ("name", "outcomes"),
-    [
-        ("leak", {"rebuilt": "failure", "membership": "failure", "verdict": "failure"}),
-        ("no_leak", {"rebuilt": "passed", "membership": "passed", "verdict": "passed"}),
-        ("inconclusive", {"rebuilt": "error", "membership": "error", "verdict": "error"}),
-        ("no_reference", {"rebuilt": "skipped", "membership": "skipped", "verdict": "error"}),
-        ("not_applicable", {"rebuilt": "skipped", "membership": "skipped", "verdict": "error"}),
-        ("instrument", {"positive_control": "error", "rebuilt": "error", "verdict": "error"}),
-        ("hostile", {"verdict": "failure"}),
-    ],
-)
-def test_junit_outcomes(name: str, outcomes: dict[str, str]) -> None:
-    root = ET.fromstring(render("junit", CASES[name]))
-    suite = root[0]
-    found = {
-        case.get("name"): next((e.tag for e in case if e.tag in ("failure", "error", "skipped")), "passed")
-        for case in suite.iter("testcase")
-    }
-    assert list(found) == ["rebuilt", "membership", "positive_control", "negative_control", "verdict"]
-    assert {case: found[case] for case in outcomes} == outcomes
-    for tag, attribute in (("failure", "failures"), ("error", "errors"), ("skipped", "skipped")):
-        assert int(suite.get(attribute, "")) == list(found.values()).count(tag)
-    assert int(suite.get("tests", "")) == len(found)
-
-
-@pytest.mark.parametrize("name", CASES)
-def test_junit_is_green_only_with_exit_code_zero(name: str) -> None:
-    root = ET.fromstring(render("junit", CASES[name]))
-    is_green = root.get("failures") == root.get("errors") == "0"
-    assert is_green == (build(CASES[name]).verdict.status == "no_leak_found")
+MACHINE = ("markdown", "sarif", "junit", "modelcard")
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -218,17 +25,111 @@ def test_markdown_escapes_foreign_text() -> None:
     hostile = "<img src=x onerror=1> [a](http://b) @maintainer | `c` *d*"
     result = build(LEAK)
     verdict = result.verdict.model_copy(update={"reasons": (hostile,)})
-    text = REPORTS["markdown"].render(result.model_copy(update={"verdict": verdict}), None, ReportOptions())
+    text = rendered("markdown", result.model_copy(update={"verdict": verdict}))
     assert "<img" not in text
     assert "@maintainer" not in text
     assert "\\[a\\](http" in text
     assert "\\`c\\` \\*d\\*" in text
 
 
-@pytest.mark.parametrize("format_name", ["markdown", "sarif", "junit"])
-def test_no_pixels_and_no_record_names(format_name: str) -> None:
+@pytest.mark.parametrize("is_decided", [False, True])
+@pytest.mark.parametrize("format_name", MACHINE)
+def test_no_pixels_and_no_record_names(format_name: str, is_decided: bool) -> None:
     result = build(LEAK)
-    text = render(format_name, LEAK)
+    text = render(format_name, LEAK, is_decided)
     assert result.evidence is not None
     assert not any(record.id in text for record in result.evidence.records)
     assert "base64" not in text
+
+
+@pytest.mark.parametrize("format_name", MACHINE)
+def test_names_in_a_decision_are_hidden(format_name: str) -> None:
+    result = named_records()
+    decided = decision(result, reasons=("New since the baseline: cats/Jane Doe (1).png, cats/Jane Doe (11).png.",))
+    text = rendered(format_name, result, decided)
+    assert "Jane" not in text and "cats" not in text
+    if format_name in ("markdown", "junit"):
+        assert "New since the baseline: no. 2, no. 12." in text
+
+
+def test_records_of_another_result_are_hidden_too() -> None:
+    result = build(LEAK)
+    base = decision(result)
+    waiver = base.waivers[0].model_copy(update={"target": "dogs/John.png", "message": "dogs/John.png is no record."})
+    text = rendered("markdown", result, base.model_copy(update={"waivers": (waiver,)}))
+    assert "John" not in text and "record of another result" in text
+
+
+@pytest.mark.parametrize("lead", ["", "rebuilt:", "membership:"])
+def test_long_names_are_hidden_where_a_message_shortens_them(lead: str) -> None:
+    result = build(LEAK)
+    assert result.evidence is not None
+    name = "cats/" + "Jane " * 30 + "0.png"
+    records = (result.evidence.records[0].model_copy(update={"id": name}), *result.evidence.records[1:])
+    result = result.model_copy(update={"evidence": result.evidence.model_copy(update={"records": records})})
+    base = decision(result)
+    message = f"The waiver of {one_line(lead + name, 80)} matches nothing."
+    waiver = base.waivers[3].model_copy(update={"target": lead + name, "message": message})
+    check = base.checks[0].model_copy(update={"message": message})
+    decided = base.model_copy(update={"waivers": (waiver,), "checks": (check,), "reasons": (message,)})
+    for format_name in MACHINE:
+        assert "Jane" not in rendered(format_name, result, decided)
+
+
+def test_numbers_as_ids_do_not_change_counts() -> None:
+    result = named_records()
+    assert result.evidence is not None
+    records = tuple(r.model_copy(update={"id": str(i)}) for i, r in enumerate(result.evidence.records))
+    result = result.model_copy(update={"evidence": result.evidence.model_copy(update={"records": records})})
+    assert "30 rebuilt, 0 allowed." in rendered("markdown", result, decision(result))
+
+
+@pytest.mark.parametrize("format_name", MACHINE)
+def test_a_decision_on_another_result_is_refused(format_name: str) -> None:
+    result = build(LEAK)
+    with pytest.raises(ResultError, match="gate this result again"):
+        rendered(format_name, result, decision(result, result_sha256="0" * 64))
+
+
+@pytest.mark.parametrize("format_name", MACHINE)
+@pytest.mark.parametrize("name", CASES)
+def test_texts_promise_nothing(name: str, format_name: str) -> None:
+    text = render(format_name, CASES[name]).lower().replace("unsafecheckpointformat", "").replace("safetensors", "")
+    assert not {"safe", "private", "secure"} & set(text.replace('"', " ").replace(".", " ").split())
+
+
+def test_markdown_shows_checks_waivers_and_changes() -> None:
+    text = render("markdown", LEAK, is_decided=True)
+    assert "**The gate does not pass**: exit code 1, rules from privaudit-policy.toml." in text
+    assert "| membership | waived | 50 readable, 0 allowed; waived. |" in text
+    assert "| rebuilt | expired | 2027-01-31 | Privacy office | Public pictures |" in text
+    assert "| Rebuilt images | 1 | 2 | 0 | 50 | 0.02 |" in text
+    assert "exit code" not in render("markdown", LEAK)
+
+
+def test_markdown_of_a_thousand_waivers_still_fits_a_comment() -> None:
+    result = build(LEAK)
+    base = decision(result)
+    long = base.waivers[1].model_copy(update={"reason": "because " * 1000, "owner": "|" * 5000})
+    check = base.checks[0].model_copy(update={"message": "figures " * 1000})
+    text = rendered(
+        "markdown",
+        result,
+        base.model_copy(
+            update={"waivers": (long,) * 1000, "checks": (check,) * 1000, "reasons": ("why " * 999,) * 999}
+        ),
+    )
+    assert len(text) < 65_536
+    assert "… and 980 more in gate.json." in text
+
+
+def test_markdown_makes_no_links_and_no_formulas() -> None:
+    result = build(LEAK)
+    hostile = "see https://evil.example and www.evil.example or mailto:a@b for $x$"
+    verdict = result.verdict.model_copy(update={"reasons": (hostile,)})
+    text = rendered("markdown", result.model_copy(update={"verdict": verdict}))
+    assert "https://" not in text and "www." not in text and "mailto:" not in text and "\\$x\\$" in text
+
+
+def test_every_format_but_html_is_tested_here() -> None:
+    assert set(MACHINE) == set(REPORTS) - {"html"}
