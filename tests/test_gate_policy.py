@@ -269,7 +269,9 @@ def test_every_reason_is_documented_with_its_meaning(code: str) -> None:
 @pytest.mark.parametrize("table", [Policy, Allow, Tolerance, Minimum, Waiver])
 def test_every_key_of_a_policy_is_documented(table: type[BaseModel]) -> None:
     for name in table.model_fields:
-        assert any(f"{before}{name}{after}" in PAGE for before, after in (("`", "`"), ("`", "."), (".", "`"))), name
+        assert any(
+            f"{before}{name}{after}" in PAGE for before, after in (("`", "`"), ("`", "."), (".", "`"), (".", "."))
+        ), name
 
 
 def test_the_documented_policy_is_one(tmp_path: Path) -> None:
