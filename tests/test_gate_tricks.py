@@ -7,7 +7,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
@@ -17,8 +17,10 @@ import pytest
 from result_builder import INCONCLUSIVE, LEAK, NO_LEAK, Case, build, write_audit
 
 from privaudit.cli import run
+from privaudit.errors import PrivauditError
+from privaudit.gate import Rules, decide
 from privaudit.result import AuditResult
-from privaudit.result_file import sealed, to_json, write_private
+from privaudit.result_file import read_result, sealed, to_json, write_private
 
 Document = dict[str, Any]
 TRUE_MODEL = b"the weights that were scanned"
@@ -585,3 +587,53 @@ def test_sarif_without_level(case, expected, tmp_path, capsys):
     (sarif_run,) = json.loads((out / "result.sarif").read_text())["runs"]
     assert sarif_run["results"]
     assert {found.get("level") for found in sarif_run["results"]} <= {"error", "warning"}
+
+
+# Any single edit.
+
+
+def leaves(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Paths to every scalar and list; of a list's elements only the first two, which stand for the others."""
+    if isinstance(value, dict):
+        for key, child in value.items():
+            yield from leaves(child, (*path, key))
+        return
+    yield path
+    if isinstance(value, list):
+        for index, child in enumerate(value[:2]):
+            yield from leaves(child, (*path, index))
+
+
+def edits_of(value: Any) -> tuple[Any, ...]:
+    if isinstance(value, list):
+        return ([], None, [*value, *value[-1:]], value[:-1])
+    if isinstance(value, str):
+        return ("", "x", "passed", "not_found", "no_leak_found", None)
+    return (None, 0, 1, -1, 0.5, 1e9, True, False)
+
+
+@pytest.mark.slow
+def test_no_single_edit_makes_a_leak_green(tmp_path):
+    """More than a thousand edits of one value each, sealed again."""
+    document = document_of()
+    path, tried = tmp_path / "result.json", 0
+    for place in list(leaves(document)):
+        *parents, last = place
+        changed = json.loads(json.dumps(document))
+        holder = changed
+        for key in parents:
+            holder = holder[key]
+        original = holder[last]
+        for value in edits_of(original):
+            if value == original or last == "self_sha256":
+                continue
+            holder[last] = value
+            written(path, seal(changed))
+            try:
+                code = decide(read_result(path), Rules(), now=datetime(2026, 6, 1, tzinfo=UTC)).exit_code
+            except PrivauditError:
+                code = 2
+            tried += 1
+            assert code in (1, 2, 3), (place, value)
+        holder[last] = original
+    assert tried > 1000
