@@ -120,21 +120,16 @@ def _evidence(
     membership: MembershipTable | None,
     settings: ScanSettings,
 ) -> tuple[Evidence | None, tuple[BudgetPoint, ...], MatchTable | None]:
-    if loaded.reference is None or membership is None:
+    held = loaded.held
+    if held is None or membership is None:
         return None, (), None
-    controls = None if loaded.control is None else loaded.control.pixels
+    controls = None if held.control is None else held.control.pixels
     found = outcome.reconstructions
-    table = match(found.pixels, loaded.reference.pixels, controls, _placebo(searches, found), settings.seed)
+    table = match(found.pixels, held.reference.pixels, controls, _placebo(searches, found), settings.seed)
     evidence = evidence_of(
-        loaded.reference,
-        0 if loaded.control is None else len(loaded.control),
-        table,
-        membership,
-        fpr=settings.fpr,
-        reveal=settings.reveal,
-        duplicates=loaded.duplicates,
+        held, table, membership, found.pixels, fpr=settings.fpr, reveal=settings.reveal, seed=settings.seed
     )
-    return evidence, budget_curve(outcome.history, loaded.reference, evidence.calibrated_threshold.ssim), table
+    return evidence, budget_curve(outcome.history, held.reference, evidence.calibrated_threshold.ssim), table
 
 
 class _Placebo:

@@ -13,7 +13,7 @@ import torch
 from privaudit import __version__
 from privaudit.assessment import assess
 from privaudit.config import ScanSettings
-from privaudit.instrument import check_instrument
+from privaudit.instrument import SKIPPED, check_instrument
 from privaudit.loading import Loaded, choose_device, load
 from privaudit.matching import MatchTable
 from privaudit.pictures_file import pictures_bytes
@@ -67,9 +67,7 @@ def scan(settings: ScanSettings, listener: ProgressListener, command: str) -> Sc
     if settings.resume and finished is None:
         listener.note(f"no interrupted scan in {settings.out}; starting from the beginning")
     assessed = assess(loaded, settings, listener, finished, lambda saved: save_trials(store, saved, mark))
-    instrument = Instrument(positive_control="not_run", negative_control="not_run")
-    if not assessed.attack.interrupted:
-        instrument = _instrument(settings, listener)
+    instrument = _instrument(settings, listener, assessed.attack.interrupted)
     result = sealed(
         AuditResult(
             tool=Tool(version=__version__),
@@ -97,7 +95,11 @@ def _mark(loaded: Loaded, settings: ScanSettings) -> str:
     )
 
 
-def _instrument(settings: ScanSettings, listener: ProgressListener) -> Instrument:
+def _instrument(settings: ScanSettings, listener: ProgressListener, is_interrupted: bool) -> Instrument:
+    if not settings.instrument_check:
+        return SKIPPED
+    if is_interrupted:
+        return Instrument(positive_control="not_run", negative_control="not_run", reason="Interrupted.")
     return check_instrument(listener, choose_device(settings.device))
 
 

@@ -9,6 +9,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load as parse_safetensors
 from torch import Tensor
 
+from privaudit.checkpoint_index import read_index, shard_path_of
 from privaudit.errors import CheckpointError
 from privaudit.text import listed, one_line
 
@@ -105,12 +106,12 @@ def read_sharded(index_data: bytes, path: Path) -> tuple[dict[str, Tensor], dict
     Raises:
         CheckpointError: the index is no index, or a shard is missing, damaged, outside the directory or lacks a tensor.
     """
-    weight_map, metadata = _index(index_data, path)
+    weight_map, metadata = read_index(index_data, path)
     digest = hashlib.sha256(index_data)
     tensors: dict[str, Tensor] = {}
     strings: dict[str, str] = {}
     for shard_name in dict.fromkeys(weight_map.values()):
-        shard_path = _shard_path(path, shard_name)
+        shard_path = shard_path_of(path, shard_name)
         data = read_bytes(shard_path)
         digest.update(data)
         shard, shard_strings = read_safetensors(data, shard_path)
@@ -124,35 +125,3 @@ def read_sharded(index_data: bytes, path: Path) -> tuple[dict[str, Tensor], dict
             )
         tensors |= {name: shard[name] for name in listed_here}
     return {name: tensors[name] for name in weight_map}, strings | metadata, digest.hexdigest()
-
-
-def _index(data: bytes, path: Path) -> tuple[dict[str, str], dict[str, str]]:
-    try:
-        index = json.loads(data)
-        weight_map = {str(name): str(file) for name, file in index["weight_map"].items()}
-        metadata = {str(key): str(value) for key, value in (index.get("metadata") or {}).items()}
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        raise CheckpointError(
-            f"expected a safetensors index in {path}, found no JSON with a weight_map; name the index a save wrote"
-        ) from None
-    return weight_map, metadata
-
-
-def _shard_path(index_path: Path, name: str) -> Path:
-    """The shard, which must be a plain file inside the directory of the index, symbolic links followed."""
-    folder = index_path.parent.resolve()
-    try:
-        shard = (folder / name).resolve()
-        is_inside = shard.is_relative_to(folder) and not Path(name).is_absolute() and ".." not in Path(name).parts
-    except (OSError, ValueError, RuntimeError):
-        is_inside = False
-    if not is_inside:
-        raise CheckpointError(
-            f"expected shards beside {index_path}, found {one_line(name)!r} pointing outside its directory; "
-            "copy the shard into it and name it plainly"
-        )
-    if not name.endswith(".safetensors"):
-        raise CheckpointError(
-            f"expected safetensors shards in {index_path}, found {one_line(name)!r}; save it as safetensors"
-        )
-    return shard

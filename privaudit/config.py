@@ -47,6 +47,8 @@ class ScanSettings(BaseModel):
         dtype: arithmetic of the attack.
         fpr: false-positive rate of both calibrated thresholds, in (0, 1).
         max_leaked: allowance of rebuilt records, `max_readable` of readable memberships.
+        instrument_check: whether the attack is checked on a network that leaks and on one that does not. Without it no
+            verdict is `no_leak_found`.
 
     Raises:
         ConfigError: values that contradict each other or lie outside their range.
@@ -82,6 +84,7 @@ class ScanSettings(BaseModel):
     exit_zero: bool = False
     reveal: bool = False
     resume: bool = False
+    instrument_check: bool = True
 
     @field_validator("input_shape", mode="before")
     @classmethod
@@ -157,6 +160,11 @@ def _contradictions(settings: ScanSettings) -> Iterator[str]:
             yield f"expected {option} of at least 0, found {number}"
     if settings.input_shape is not None and min(settings.input_shape) < 1:
         yield f"expected --input-shape of positive numbers, found {settings.input_shape}"
+    if settings.exit_zero and not settings.instrument_check:
+        yield (
+            "expected --exit-zero or --no-instrument-check, found both; a scan whose instrument was not checked never "
+            "exits 0"
+        )
     if settings.reference is None and settings.control is not None:
         yield (
             "expected --reference beside --control, found --control alone; name the training images, "

@@ -8,94 +8,35 @@ import os
 import secrets
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.stats import rankdata
+from torch import Tensor
 
 from privaudit.attack_types import Snapshot
+from privaudit.calibration import calibrated, cross_fit, points, published, record_p_values
 from privaudit.data import ImageSet
+from privaudit.guards import Guards, guard
+from privaudit.held_images import HeldImages
 from privaudit.matching import MatchTable, best_scores
 from privaudit.membership import MembershipTable
-from privaudit.membership import OperatingPoint as MeasuredPoint
 from privaudit.membership.exposure import Exposure as Solved
 from privaudit.result import (
     BudgetPoint,
     CalibratedThreshold,
+    ClassMatch,
+    Decoy,
     Distributions,
     Evidence,
     EvidenceRecord,
     Exposure,
     Membership,
     MembershipPart,
-    OperatingPoint,
-    PublishedThreshold,
 )
 from privaudit.ssim import FROZEN, PUBLISHED_THRESHOLD
-from privaudit.statistics import (
-    counts_interval,
-    exchangeability_p_value,
-    lower_bound_beyond_chance,
-    quantile_threshold,
-)
+from privaudit.statistics import false_discovery_q_values
 
 _CURVE_POINTS = 8  # snapshots scored for the leaks-against-budget curve
 _SCORES_LISTED = 2000  # of each kind in result.json; evenly spaced quantiles beyond
-
-
-def calibrated(table: MatchTable, fpr: float) -> CalibratedThreshold:
-    """The larger of the control and the placebo quantile, and what exceeds it."""
-    members = table.members.ssim
-    n = len(members)
-    if table.controls is None:
-        return _uncalibrated(fpr, n, "Without controls no false-positive rate can be given.")
-    if (table.members.reconstruction < 0).all():
-        return _uncalibrated(fpr, n, "Nothing was reconstructed, so there is nothing to calibrate.")
-    control = quantile_threshold(table.controls.ssim, fpr)
-    if control.value is None:
-        return _uncalibrated(fpr, n, control.reason)
-    placebo = None if table.placebo_ssim is None else quantile_threshold(table.placebo_ssim.ravel(), fpr)
-    # Fewer placebo scores than the rate asks for (only with a handful of members): the largest score stands in.
-    placebo_value = None
-    if placebo is not None and table.placebo_ssim is not None:
-        placebo_value = float(table.placebo_ssim.max()) if placebo.value is None else placebo.value
-    threshold = control.value if placebo_value is None else max(control.value, placebo_value)
-    found, false = int((members > threshold).sum()), int((table.controls.ssim > threshold).sum())
-    return CalibratedThreshold(
-        ssim=threshold,
-        fpr=fpr,
-        members_leaked=found,
-        controls_leaked=false,
-        interval_low=lower_bound_beyond_chance(found, n, fpr),
-        interval_high=counts_interval(found, n).high,
-        p_value=exchangeability_p_value(found, n, false, len(table.controls.ssim)),
-        control_quantile=control.value,
-        placebo_quantile=placebo_value,
-        reason="",
-    )
-
-
-def _uncalibrated(fpr: float, n_members: int, reason: str) -> CalibratedThreshold:
-    return CalibratedThreshold(
-        ssim=None,
-        fpr=fpr,
-        members_leaked=0,
-        controls_leaked=0,
-        interval_low=0.0,
-        interval_high=float(n_members),
-        p_value=None,
-        control_quantile=None,
-        placebo_quantile=None,
-        reason=reason,
-    )
-
-
-def published(table: MatchTable) -> PublishedThreshold:
-    """Counts at the literature's SSIM > 0.4."""
-    placebo = table.placebo_ssim
-    return PublishedThreshold(
-        ssim=PUBLISHED_THRESHOLD,
-        members_leaked=int((table.members.ssim > PUBLISHED_THRESHOLD).sum()),
-        controls_leaked=0 if table.controls is None else int((table.controls.ssim > PUBLISHED_THRESHOLD).sum()),
-        placebo_leaked=None if placebo is None else float((placebo > PUBLISHED_THRESHOLD).sum(1).mean()),
-    )
 
 
 def membership_of(table: MembershipTable) -> Membership:
@@ -113,11 +54,12 @@ def membership_of(table: MembershipTable) -> Membership:
         p_value=table.p_value,
         auc=table.auc,
         parts=tuple(
-            MembershipPart(name=part.name, auc=part.auc, operating_points=_points(part.operating_points))
+            MembershipPart(name=part.name, auc=part.auc, operating_points=points(part.operating_points))
             for part in table.parts
         ),
-        operating_points=_points(table.operating_points),
+        operating_points=points(table.operating_points),
         exposure=_exposure(table.exposure),
+        cross_fit=None if table.cross_fit is None else cross_fit(table.cross_fit),
     )
 
 
@@ -141,30 +83,38 @@ def _exposure(found: Solved | str) -> Exposure:
     )
 
 
-def _points(points: tuple[MeasuredPoint, ...]) -> tuple[OperatingPoint, ...]:
-    return tuple(OperatingPoint(**vars(point)) for point in points)
-
-
 def evidence_of(
-    reference: ImageSet,
-    n_controls: int,
+    held: HeldImages,
     table: MatchTable,
     membership: MembershipTable,
+    reconstructions: Tensor,
     *,
     fpr: float,
     reveal: bool,
-    duplicates: tuple[str, ...],
+    seed: int = 0,
 ) -> Evidence:
-    """Everything that compares members with controls."""
-    threshold = calibrated(table, fpr)
+    """Everything that compares members with controls.
+
+    Args:
+        held: training images and controls.
+        table: their scores; `membership` their distances.
+        reconstructions: (M, C, H, W) pixels, which decoys and line-ups are held against.
+        fpr: stated false-positive rate in (0, 1).
+        reveal: names instead of salted hashes.
+        seed: of line-ups and of the controls' split.
+    """
+    guards = guard(held.reference, held.control, reconstructions, table.members, calibrated(table, fpr).ssim, seed)
+    is_decoy = np.array([name is not None for name in guards.nearer_decoy])
+    threshold = calibrated(table, fpr, seed, is_decoy)
     salt = None if reveal else _salt()
+    n_controls = 0 if held.control is None else len(held.control)
     return Evidence(
-        members=len(reference),
+        members=len(held.reference),
         controls=n_controls,
         published_threshold=published(table),
         calibrated_threshold=threshold,
         membership=membership_of(membership),
-        records=_records(reference, table, membership, threshold.ssim, salt),
+        records=_records(held.reference, table, membership, threshold.ssim, guards, salt),
         distributions=Distributions(
             control_ssim=_listed(None if table.controls is None else table.controls.ssim),
             placebo_ssim=_listed(table.placebo_ssim),
@@ -172,33 +122,57 @@ def evidence_of(
             multiplier_control=_listed(None if isinstance(membership.exposure, str) else membership.exposure.controls),
         ),
         ssim_definition=FROZEN.describe(),
-        excluded_duplicates=tuple(_identifier(name, salt) for name in duplicates),
-        warnings=_warnings(table, n_controls, fpr),
+        excluded_duplicates=tuple(_identifier(name, salt) for name in held.duplicates),
+        warnings=_warnings(table, n_controls, threshold, guards, held),
+        decoys=_decoys(guards, threshold),
+        near_duplicates=tuple(tuple(_identifier(name, salt) for name in group) for group in held.near_duplicates),
+        class_match=None if held.class_match is None else ClassMatch(**vars(held.class_match)),
     )
 
 
+def _decoys(guards: Guards, threshold: CalibratedThreshold) -> tuple[Decoy, ...]:
+    limit = np.inf if threshold.ssim is None else threshold.ssim
+    return tuple(Decoy(name=name, ssim=round(ssim, 4), is_above=ssim > limit) for name, ssim in guards.decoys)
+
+
 def _records(
-    reference: ImageSet, table: MatchTable, membership: MembershipTable, threshold: float | None, salt: str | None
+    reference: ImageSet,
+    table: MatchTable,
+    membership: MembershipTable,
+    threshold: float | None,
+    guards: Guards,
+    salt: str | None,
 ) -> tuple[EvidenceRecord, ...]:
     distance = membership.member_distance
     multipliers, ranks = _multipliers(membership)
+    p_values = record_p_values(table)
+    q_values = None if p_values is None else false_discovery_q_values(p_values)
     return tuple(
         EvidenceRecord(
             id=_identifier(name, salt),
             label=None if reference.labels is None else int(reference.labels[i]),
-            ssim=round(float(table.members.ssim[i]), 4),
+            ssim=float(table.members.ssim[i]),  # not rounded: whoever checks the count compares it with the threshold
             ncc=round(float(table.members.ncc[i]), 4),
             reconstruction=int(table.members.reconstruction[i]),
-            leaked=threshold is not None and bool(table.members.ssim[i] > threshold),
+            leaked=threshold is not None and bool(table.members.ssim[i] > threshold) and guards.nearer_decoy[i] is None,
             membership_score=None if distance is None else float(distance[i]),
             membership_found=membership.threshold is not None
             and distance is not None
             and bool(distance[i] < membership.threshold),
             multiplier=None if multipliers is None else round(float(multipliers[i]), 6),
             exposure_rank=None if ranks is None else int(ranks[i]),
+            p_value=_at(p_values, i),
+            q_value=_at(q_values, i),
+            lineup_rank=guards.rank[i],
+            lineup_size=guards.size[i],
+            nearer_decoy=guards.nearer_decoy[i],
         )
         for i, name in enumerate(reference.names)
     )
+
+
+def _at(values: NDArray[np.float64] | None, i: int) -> float | None:
+    return None if values is None else float(f"{values[i]:.4g}")
 
 
 def _multipliers(table: MembershipTable) -> tuple[np.ndarray | None, np.ndarray | None]:
@@ -231,8 +205,11 @@ def _listed(scores: np.ndarray | None) -> tuple[float, ...]:
     return tuple(round(float(score), 4) for score in ordered)
 
 
-def _warnings(table: MatchTable, n_controls: int, fpr: float) -> tuple[str, ...]:
+def _warnings(
+    table: MatchTable, n_controls: int, threshold: CalibratedThreshold, guards: Guards, held: HeldImages
+) -> tuple[str, ...]:
     warnings = []
+    fpr = threshold.fpr
     if n_controls and n_controls * fpr < 1:
         warnings.append(
             f"{n_controls} controls cannot support a false-positive rate of {fpr:g}; {round(1 / fpr)} would do."
@@ -242,6 +219,15 @@ def _warnings(table: MatchTable, n_controls: int, fpr: float) -> tuple[str, ...]
             f"{chance} images the network never saw exceed the published SSIM {PUBLISHED_THRESHOLD:g}: "
             "a fixed threshold means little on these data."
         )
+    above = [name for name, ssim in guards.decoys if threshold.ssim is not None and ssim > threshold.ssim]
+    if above:
+        warnings.append(
+            f"The attack found images that are nobody's: {', '.join(above[:3])}"
+            f"{' and others' if len(above) > 3 else ''} exceed the calibrated threshold. Records that their "
+            "reconstruction resembles no more than such a mean are not counted."
+        )
+    if held.class_match is not None and held.class_match.reason:
+        warnings.append(held.class_match.reason)
     return tuple(warnings)
 
 

@@ -6,6 +6,7 @@ In: nothing but the package and a cache folder. Out: `Instrument`. Both networks
 
 import hashlib
 import os
+import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -23,6 +24,7 @@ from privaudit.checkpoint import Checkpoint
 from privaudit.config import ScanSettings
 from privaudit.data import ImageSet
 from privaudit.errors import OutputError
+from privaudit.held_images import HeldImages
 from privaudit.loading import Loaded
 from privaudit.planted import Planted, one_thread, plant
 from privaudit.progress import ProgressListener, SilentListener
@@ -52,15 +54,27 @@ _INTERRUPTED = ControlCheck("not_run", "Interrupted.")
 
 @dataclass(frozen=True)
 class InstrumentCheck:
-    """Both controls: `positive` must be caught, `negative` must not."""
+    """Both controls: `positive` must be caught, `negative` must not; `seconds` both took."""
 
     positive: ControlCheck
     negative: ControlCheck
+    seconds: float = 0.0
 
     @property
     def instrument(self) -> Instrument:
         """As a result stores it."""
-        return Instrument(positive_control=self.positive.status, negative_control=self.negative.status)
+        checks = (("Positive", self.positive), ("Negative", self.negative))
+        failed = (f"{name} control: {check.detail}" for name, check in checks if check.status == "failed")
+        return Instrument(
+            positive_control=self.positive.status,
+            negative_control=self.negative.status,
+            seconds=round(self.seconds, 2),
+            reason=" ".join(failed),
+        )
+
+
+SKIPPED = Instrument(positive_control="not_run", negative_control="not_run", reason="--no-instrument-check was given.")
+"""Such a scan can find a leak and never clears a model."""
 
 
 def check_instrument(listener: ProgressListener, device: torch.device | None = None) -> Instrument:
@@ -79,6 +93,7 @@ def run_controls(listener: ProgressListener, device: torch.device | None = None)
         device: where to compute; None: the CPU.
     """
     listener.stage("instrument", "checking the attack on a network that leaks and on an untrained one")
+    begun = time.monotonic()
     planted = positive_recipe()
     device = device or torch.device("cpu")
     try:
@@ -91,7 +106,7 @@ def run_controls(listener: ProgressListener, device: torch.device | None = None)
         untrained = _check(planted.untrained(), planted, device, _is_clear)
     if untrained.status != "not_run":
         stranger = _check(leaky, planted.strangers(), device, _is_clear)
-    check = InstrumentCheck(positive, _both(untrained, stranger))
+    check = InstrumentCheck(positive, _both(untrained, stranger), time.monotonic() - begun)
     for name, control in (("positive", check.positive), ("negative", check.negative)):
         if control.status != "passed":
             listener.note(f"{name} control of the instrument {control.status.replace('_', ' ')}: {control.detail}")
@@ -149,7 +164,7 @@ def _loaded(tensors: dict[str, Tensor], planted: Planted, device: torch.device) 
         ImageSet(torch.from_numpy(x)[:, None].float() / 255, None, tuple(map(str, range(len(x)))), "lfw_subset")
         for x in (planted.members, planted.controls)
     )
-    return Loaded(checkpoint, target, members, controls, preprocessing, (), device)
+    return Loaded(checkpoint, target, HeldImages(members, controls), preprocessing, device)
 
 
 def cache_folder() -> Path | None:

@@ -3,6 +3,7 @@
 In: `ScanSettings`. Out: `Loaded`. All user errors about inputs are raised here, before any work and any file.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import torch
@@ -11,8 +12,9 @@ from privaudit.adapters import build_target, resolve_input_options
 from privaudit.adapters.interface import AttackTarget, Preprocessing
 from privaudit.checkpoint import Checkpoint, load_checkpoint
 from privaudit.config import ScanSettings
-from privaudit.data import ImageSet, find_duplicates, load_images, without
-from privaudit.errors import ConfigError, DataError
+from privaudit.data import ImageSet, load_images
+from privaudit.errors import ConfigError
+from privaudit.held_images import HeldImages, held_images
 from privaudit.objectives.interface import AttackerKnowledge
 from privaudit.preprocessing import resolve_preprocessing
 from privaudit.progress import ProgressListener
@@ -25,19 +27,26 @@ class Loaded:
     Attributes:
         checkpoint: what was read.
         target: the network, on `device`.
-        reference: training images, or None; `control`: images never trained on, without those also in the reference.
+        held: training images and controls, each picture once; None without a reference.
         preprocessing: on the CPU.
-        duplicates: names of controls left out because the reference holds the same image.
         device: where to compute.
     """
 
     checkpoint: Checkpoint
     target: AttackTarget
-    reference: ImageSet | None
-    control: ImageSet | None
+    held: HeldImages | None
     preprocessing: Preprocessing
-    duplicates: tuple[str, ...]
     device: torch.device
+
+    @property
+    def reference(self) -> ImageSet | None:
+        """Training images, or None."""
+        return None if self.held is None else self.held.reference
+
+    @property
+    def control(self) -> ImageSet | None:
+        """Images never trained on, or None."""
+        return None if self.held is None else self.held.control
 
     @property
     def knowledge(self) -> AttackerKnowledge:
@@ -62,19 +71,28 @@ def load(settings: ScanSettings, listener: ProgressListener) -> Loaded:
     shape = target.input_shape
     reference = _images(settings.reference, shape, "reference")
     control = _images(settings.control, shape, "control")
-    duplicates: tuple[str, ...] = ()
-    if reference is not None and control is not None:
-        control, duplicates = _distinct(reference, control)
+    held = None if reference is None else held_images(reference, control, settings.fpr, settings.seed)
     preprocessing = resolve_preprocessing(
         settings.mean, settings.std, checkpoint.metadata, shape, reference, checkpoint.path
     )
     target.module.to(device)
-    loaded = Loaded(checkpoint, target, reference, control, preprocessing, duplicates, device)
-    for sentence in loaded.knowledge.sentences:
+    loaded = Loaded(checkpoint, target, held, preprocessing, device)
+    for sentence in (*loaded.knowledge.sentences, *_left_out(held)):
         listener.note(sentence)
-    if duplicates:
-        listener.note(f"{len(duplicates)} controls are also in the reference and were left out")
     return loaded
+
+
+def _left_out(held: HeldImages | None) -> Iterator[str]:
+    """What of the user's images is not counted, and why."""
+    if held is None:
+        return
+    if held.duplicates:
+        yield f"{len(held.duplicates)} controls are also in the reference and were left out"
+    if held.near_duplicates:
+        repeated = sum(len(group) - 1 for group in held.near_duplicates)
+        yield f"{repeated} images show the same picture as another one and were left out"
+    if held.class_match is not None and held.class_match.reason:
+        yield held.class_match.reason
 
 
 def _described(checkpoint: Checkpoint, settings: ScanSettings) -> Checkpoint:
@@ -86,16 +104,6 @@ def _described(checkpoint: Checkpoint, settings: ScanSettings) -> Checkpoint:
 
 def _images(source: str | None, shape: tuple[int, int, int], role: str) -> ImageSet | None:
     return None if source is None else load_images(source, input_shape=shape, role=role)
-
-
-def _distinct(reference: ImageSet, control: ImageSet) -> tuple[ImageSet, tuple[str, ...]]:
-    repeated = sorted({index for _, index in find_duplicates(reference, control)})
-    if len(repeated) == len(control):
-        raise DataError(
-            f"expected controls that were not trained on in {control.source}, found every one of its {len(control)} "
-            f"images also in the reference {reference.source}; name other images"
-        )
-    return without(control, repeated), tuple(control.names[i] for i in repeated)
 
 
 def choose_device(name: str) -> torch.device:

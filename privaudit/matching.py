@@ -14,10 +14,13 @@ from torch import Tensor
 
 from privaudit.agreement import unit_images
 from privaudit.ssim import FROZEN, SsimSpec
+from privaudit.statistics import monte_carlo_p_value
 
 _PRESELECTED = 3  # reconstructions a record is scored against, nearest by normalised cross-correlation
 _PLACEBO_SCORES = 1000  # member scores wanted from the placebo, to read a 1 % quantile off
 _PLACEBO_DRAWS = (3, 20)  # at least, at most
+_PLACEBO_POOLS = 99  # whole sets of draws that the reconstructions are compared with: the least p-value is 1 in 100
+_EXCESS_QUANTILE = 0.99  # of all members' scores in all pools; what lies above it is added up
 _BLOCK = 2048
 
 Floats = NDArray[np.float64]
@@ -47,12 +50,14 @@ class MatchTable:
         controls: scores of the controls, or None.
         placebo_ssim: (draws, N) best SSIM of every member over a placebo of the same size, or None.
         nearest_control: (N,) index of the control nearest to each member's reconstruction, or None.
+        placebo_p_value: exact chance that the reconstructions are one more placebo, or None.
     """
 
     members: Scores
     controls: Scores | None
     placebo_ssim: Floats | None
     nearest_control: NDArray[np.int64] | None
+    placebo_p_value: float | None = None
 
 
 def best_scores(images: Tensor, reconstructions: Tensor, spec: SsimSpec = FROZEN) -> Scores:
@@ -95,18 +100,41 @@ def match(
         seed: of the placebo's draws.
     """
     found = best_scores(members, reconstructions)
-    placebo_ssim = None
+    placebo_ssim, placebo_p_value = None, None
     if placebo is not None and len(reconstructions):
-        low, high = _PLACEBO_DRAWS
-        n_draws = min(max(_PLACEBO_SCORES // len(members), low), high)
-        draws = [placebo(torch.Generator().manual_seed(seed + k)) for k in range(n_draws)]
-        placebo_ssim = np.stack([best_scores(members, draw).ssim for draw in draws])
+        placebo_ssim, placebo_p_value = _against_placebo(found, members, placebo, seed)
     return MatchTable(
         found,
         None if controls is None else best_scores(controls, reconstructions),
         placebo_ssim,
         _nearest_controls(reconstructions, found, controls),
+        placebo_p_value,
     )
+
+
+def _against_placebo(
+    found: Scores, members: Tensor, placebo: Callable[[torch.Generator], Tensor], seed: int
+) -> tuple[Floats, float]:
+    """Best SSIM of members over some draws, and the exact test over all of them.
+
+    The test asks whether the reconstructions could be one more set of draws. It adds up by how much correlations
+    exceed a level that all sets, the reconstructions among them, set together: a few images rebuilt well count as
+    much as many rebuilt badly. Correlations stand in for SSIM because a hundred sets have to be scored.
+    """
+    low, high = _PLACEBO_DRAWS
+    n_scored = min(max(_PLACEBO_SCORES // len(members), low), high)
+    ssim, ncc = [], [found.ncc]
+    for k in range(_PLACEBO_POOLS):
+        draw = placebo(torch.Generator().manual_seed(seed + k))
+        if k < n_scored:
+            scores = best_scores(members, draw)
+            ssim.append(scores.ssim)
+            ncc.append(scores.ncc)
+        else:
+            ncc.append(_nearest(members, draw, 1)[0][:, 0].double().numpy())
+    stacked = np.stack(ncc)
+    excess = np.clip(stacked - np.quantile(stacked, _EXCESS_QUANTILE), 0, None).sum(1)
+    return np.stack(ssim), monte_carlo_p_value(float(excess[0]), excess[1:])
 
 
 def _nearest_controls(reconstructions: Tensor, found: Scores, controls: Tensor | None) -> NDArray[np.int64] | None:

@@ -37,13 +37,25 @@ class CrossFit(Record):
     expected: float
 
 
+class OperatingPoint(Record):
+    """Members found at one rate, with Clopper–Pearson 95 % bounds in records; None, and why, where controls are few."""
+
+    fpr: float
+    members_found: int | None
+    tpr: float | None
+    interval_low: float | None
+    interval_high: float | None
+    reason: str
+
+
 class CalibratedThreshold(Record):
     """The threshold at the stated false-positive rate: the larger of the control and the placebo quantile.
 
     `ssim` is None, and the counts 0, where no false-positive rate can be given; `reason` then says why.
     `interval_low`/`interval_high`: Clopper–Pearson 95 % bounds on the number of leaked records in a population like the
     reference, scaled to the reference's size. `p_value`: exact test that members and controls are exchangeable;
-    `placebo_p_value`: that the reconstructions are one more set of unoptimised draws.
+    `placebo_p_value`: that the reconstructions are one more set of unoptimised draws. `auc` and `operating_points`
+    compare the best SSIM of members with that of controls alone.
     """
 
     ssim: float | None
@@ -58,17 +70,8 @@ class CalibratedThreshold(Record):
     reason: str
     placebo_p_value: float | None = None
     cross_fit: CrossFit | None = None
-
-
-class OperatingPoint(Record):
-    """Members found at one rate, with Clopper–Pearson 95 % bounds in records; None, and why, where controls are few."""
-
-    fpr: float
-    members_found: int | None
-    tpr: float | None
-    interval_low: float | None
-    interval_high: float | None
-    reason: str
+    auc: float | None = None
+    operating_points: tuple[OperatingPoint, ...] = ()
 
 
 class MembershipPart(Record):

@@ -11,13 +11,16 @@ import os
 import re
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from pydantic import ValidationError
 
 from privaudit.errors import OutputError, ResultError
 from privaudit.result import SCHEMA_VERSION, AuditResult
 from privaudit.text import one_line
+
+_LARGEST_BYTES = 1 << 28
+"""Of a result: room for half a million records; what is larger is none."""
 
 _MAJOR, _MINOR = (int(part) for part in SCHEMA_VERSION.split("."))
 
@@ -52,6 +55,41 @@ def to_json(result: AuditResult) -> str:
     return json.dumps(sealed(result).model_dump(mode="json"), indent=1, allow_nan=False, ensure_ascii=False) + "\n"
 
 
+def _read(path: Path) -> bytes:
+    """The whole file, once: what is hashed is what is parsed, whatever happens to the file meanwhile."""
+    with path.open("rb") as stream:
+        data = stream.read(_LARGEST_BYTES + 1)
+    if len(data) > _LARGEST_BYTES:
+        raise ValueError(f"more than {_LARGEST_BYTES} bytes")
+    return data
+
+
+def _parse(data: bytes) -> Any:
+    """Strict JSON in UTF-8: no NaN, no name twice in one object, nothing that cannot be written again.
+
+    Raises:
+        ValueError: anything else.
+        RecursionError: nested too deeply.
+    """
+    document = json.loads(data.decode("utf-8"), parse_constant=_refuse_constant, object_pairs_hook=_distinct_names)
+    # Refuses numbers such as 1e999, which parse as infinite, and lone surrogates, which hide in escapes.
+    json.dumps(document, allow_nan=False, ensure_ascii=False).encode("utf-8")
+    return document
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"the number {name}")
+
+
+def _distinct_names(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    names = dict(pairs)
+    if len(names) < len(pairs):
+        every = [name for name, _ in pairs]
+        twice = next(name for name in names if every.count(name) > 1)
+        raise ValueError(f"the name {twice!a} twice in one object")
+    return names
+
+
 def read_result(path: Path) -> AuditResult:
     """Read and check a `result.json`.
 
@@ -59,11 +97,11 @@ def read_result(path: Path) -> AuditResult:
         ResultError: missing, no JSON, another schema version, fields missing or unknown, or edited after the scan.
     """
     try:
-        document = json.loads(path.read_bytes())
+        document = _parse(_read(path))
     except FileNotFoundError:
         raise ResultError(f"expected a result.json at {path}, found no such file; name the file a scan wrote") from None
-    except (OSError, ValueError) as error:
-        raise ResultError(f"expected JSON in {path}, found: {error}; scan again to write it anew") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise ResultError(f"expected JSON in {path}, found: {one_line(error)}; scan again to write it anew") from None
     found = document.get("schema_version") if isinstance(document, dict) else type(document).__name__
     version = _version(found)
     if version is None or version[0] != _MAJOR:

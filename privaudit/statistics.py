@@ -1,7 +1,8 @@
 """Intervals, exact tests and thresholds behind the verdict.
 
 In: counts and score arrays. Out: numbers, or None with a reason where the data cannot carry one. numpy and scipy only;
-must know neither results, files nor torch.
+must know neither results, files nor torch. `scipy.stats` takes half a second to load, so that only tests that need it
+do, when they run: a gate needs none of them.
 """
 
 from collections.abc import Sequence
@@ -10,7 +11,7 @@ from math import floor
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
+from scipy.special import betaincinv
 
 ROUNDING = 1e-9
 """Absorbs binary rounding of products such as 0.29 * 100 = 28.999999999999996 before `floor`; far below one count."""
@@ -32,11 +33,35 @@ class QuantileThreshold:
         value: in the scores' unit, or None where too few scores were given.
         n_above: how many of the given scores lie above `value`; 0 where it is None.
         reason: one sentence; empty where `value` is a number.
+        rank: `value` is the rank-th largest score; 0 where it is None.
     """
 
     value: float | None
     n_above: int
     reason: str
+    rank: int = 0
+
+
+@dataclass(frozen=True)
+class CrossFitted:
+    """Scores judged by thresholds that they had no part in.
+
+    Attributes:
+        found: how many of the `n` scores exceed the threshold of the other folds.
+        n: scores judged.
+        folds: parts they were split into.
+        fpr: rate that the thresholds stand for, in (0, 1).
+    """
+
+    found: int
+    n: int
+    folds: int
+    fpr: float
+
+    @property
+    def expected(self) -> float:
+        """Scores found by chance alone where all are exchangeable."""
+        return self.n * self.fpr
 
 
 def counts_interval(k: int, n: int, confidence: float = 0.95) -> CountsInterval:
@@ -57,8 +82,10 @@ def counts_interval(k: int, n: int, confidence: float = 0.95) -> CountsInterval:
         raise ValueError(f"expected 0 <= k <= n, found k={k}, n={n}")
     if n == 0:
         return CountsInterval(0.0, 0.0)
-    bounds = stats.binomtest(k, n).proportion_ci(confidence_level=confidence, method="exact")
-    return CountsInterval(min(float(bounds.low) * n, float(k)), max(float(bounds.high) * n, float(k)))
+    tail = (1 - confidence) / 2
+    low = 0.0 if k == 0 else float(betaincinv(k, n - k + 1, tail))
+    high = 1.0 if k == n else float(betaincinv(k + 1, n - k, 1 - tail))
+    return CountsInterval(min(low * n, float(k)), max(high * n, float(k)))
 
 
 def lower_bound_beyond_chance(k: int, n: int, fpr: float, confidence: float = 0.95) -> float:
@@ -87,8 +114,106 @@ def exchangeability_p_value(members_found: int, members: int, controls_found: in
         )
     if members == 0 or controls == 0:
         return None
+    from scipy import stats
+
     table = [[members_found, members - members_found], [controls_found, controls - controls_found]]
     return min(1.0, float(stats.fisher_exact(table, alternative="greater")[1]))
+
+
+def precedence_p_value(members_found: int, members: int, rank: int, controls: int) -> float | None:
+    """Exact test of exchangeability where the threshold itself is a score of the controls.
+
+    Of members and controls in falling order, the number of members before the `rank`-th control is negative
+    hypergeometric if all are exchangeable (Nelson 1963; Balakrishnan & Ng, Precedence-Type Tests, 2006). Fisher's
+    test takes the threshold as given, which one of the controls is not; at rank 1 the two agree.
+
+    Args:
+        members_found: members strictly above the `rank`-th largest control, or above a higher threshold.
+        members: how many there are.
+        rank: of the control that is the threshold, 1 the largest.
+        controls: how many there are.
+
+    Returns:
+        p in [0, 1], or None where either group is empty.
+
+    Raises:
+        ValueError: members_found outside [0, members] or rank outside [1, controls].
+    """
+    if members == 0 or controls == 0:
+        return None
+    if not (0 <= members_found <= members and 1 <= rank <= controls):
+        raise ValueError(
+            f"expected counts within their groups, found {members_found} of {members} members and rank {rank} of "
+            f"{controls} controls"
+        )
+    from scipy import stats
+
+    return min(1.0, float(stats.nhypergeom.sf(members_found - 1, members + controls, members, rank)))
+
+
+def monte_carlo_p_value(value: float, draws: ArrayLike) -> float:
+    """Exact chance that `value` is as large as it is if it were one more of `draws` (Phipson & Smyth 2010).
+
+    Returns:
+        (1 + number of draws that reach it) / (1 + number of draws), in (0, 1].
+    """
+    drawn = _scores(draws)
+    return float(1 + np.count_nonzero(drawn >= value)) / (1 + len(drawn))
+
+
+def conformal_p_values(scores: ArrayLike, nulls: ArrayLike) -> NDArray[np.float64]:
+    """For each score the chance that one more score like `nulls` reaches it (Vovk et al. 2005).
+
+    Returns:
+        (N,) each (1 + number of nulls at or above it) / (1 + number of nulls), in (0, 1].
+    """
+    null = np.sort(_scores(nulls))
+    reached: NDArray[np.int64] = len(null) - np.searchsorted(null, _scores(scores), side="left")
+    return np.asarray((1.0 + reached) / (1.0 + len(null)), dtype=np.float64)
+
+
+def false_discovery_q_values(p_values: ArrayLike) -> NDArray[np.float64]:
+    """Benjamini & Hochberg 1995: the smallest false-discovery rate at which each record would be among the found."""
+    values = _scores(p_values)
+    if not len(values):
+        return values
+    from scipy import stats
+
+    adjusted: NDArray[np.float64] = stats.false_discovery_control(values, method="bh")
+    return adjusted
+
+
+def halves(n: int, seed: int) -> NDArray[np.int64]:
+    """(n,) 0 or 1 at random, as many of each, give or take one.
+
+    Two folds: the more there are, the more of one another's scores their thresholds share, and the less a count says.
+    """
+    return (np.random.default_rng(seed).permutation(n) % 2).astype(np.int64)
+
+
+def cross_fitted(scores: ArrayLike, fpr: float, fold: ArrayLike, at_least: float = -np.inf) -> CrossFitted:
+    """Judge every score by the threshold of the scores in the other folds.
+
+    A threshold that the same scores set is exceeded by as many of them as its rate says, whatever they are: that count
+    says nothing. This one does. Where the other folds are too few for the rate, their largest score is the threshold
+    and the rate is the one that it stands for.
+
+    Args:
+        scores: (n,) of controls, higher is more suspicious.
+        fpr: stated rate in (0, 1).
+        fold: (n,) whole numbers.
+        at_least: thresholds are never below it (the placebo's quantile).
+    """
+    values, folds = _scores(scores), np.asarray(fold).ravel()
+    found, rates, names = 0, [], np.unique(folds)
+    for name in names:
+        others = np.sort(values[folds != name])[::-1]
+        if not len(others):
+            continue
+        rank = max(1, floor(fpr * (len(others) + 1) + ROUNDING))
+        found += int(np.count_nonzero(values[folds == name] > max(float(others[rank - 1]), at_least)))
+        rates.append(np.count_nonzero(folds == name) * rank / (len(others) + 1))
+    return CrossFitted(found, len(values), len(names), float(sum(rates)) / max(len(values), 1))
 
 
 def auc(member_distance: ArrayLike, control_distance: ArrayLike) -> float | None:
@@ -100,6 +225,8 @@ def auc(member_distance: ArrayLike, control_distance: ArrayLike) -> float | None
     members, controls = _scores(member_distance), _scores(control_distance)
     if len(members) == 0 or len(controls) == 0:
         return None
+    from scipy import stats
+
     ranks = stats.rankdata(np.concatenate([members, controls]))
     beaten = ranks[len(members) :].sum() - len(controls) * (len(controls) + 1) / 2
     return float(beaten / (len(members) * len(controls)))
@@ -125,7 +252,7 @@ def quantile_threshold(control_scores: ArrayLike, fpr: float) -> QuantileThresho
             None, 0, f"A false-positive rate of {fpr:.3g} needs at least {needed} controls; there are {len(scores)}."
         )
     value = float(scores[rank - 1])
-    return QuantileThreshold(value, int(np.count_nonzero(scores > value)), "")
+    return QuantileThreshold(value, int(np.count_nonzero(scores > value)), "", rank)
 
 
 def detection_curve(

@@ -6,18 +6,21 @@ Pure Python over the result schema; must not know tensors, files or torch, becau
 The rule. For a finding with k of n records above a threshold of stated false-positive rate:
     lower = max(0, Clopper-Pearson low - n * fpr)   leaks beyond chance; decides `leak_found`
     upper = Clopper-Pearson high                    chance is not subtracted; decides `no_leak_found`
-A finding is `found` when lower > allowance and members are not exchangeable with controls (p < 0.01), `not_found` when
-upper <= allowance, and inconclusive between. Because 0 of 50 still has an upper bound of 3.6 records, an allowance of 0
-cannot be confirmed by any sample; the verdict then names the smallest allowance that the data support (here 4).
-The p-value applies at every allowance, so that raising an allowance never makes a verdict worse.
+A finding is `found` when lower > allowance and both exact tests say so (p at most 0.01): members are not exchangeable
+with controls, and the reconstructions are not one more set of unoptimised draws; `not_found` when upper <= allowance,
+and inconclusive between. Because 0 of 50 still has an upper bound of 3.6 records, an allowance of 0 cannot be confirmed
+by any sample; the verdict then names the smallest allowance that the data support (here 4).
+The tests apply at every allowance, so that raising an allowance never makes a verdict worse. With two findings, and two
+tests of which one is used for the first, at most 3 in 100 audits with nothing to find say `leak_found`
+(docs/evidence.md has the measured rate).
 """
 
-from dataclasses import dataclass
 from math import ceil
 from typing import Literal
 
-from privaudit.coverage import shortfalls_of, unexplained
+from privaudit.coverage import shortfalls_of, unexplained, unfit_reference
 from privaudit.errors import ExitCode
+from privaudit.findings import FindingInput, membership_input, rebuilt_input
 from privaudit.result import (
     Attack,
     BudgetPoint,
@@ -28,48 +31,18 @@ from privaudit.result import (
     Verdict,
     VerdictStatus,
 )
-from privaudit.statistics import ROUNDING, counts_interval, lower_bound_beyond_chance
+from privaudit.statistics import ROUNDING
 
 P_VALUE_LIMIT = 0.01
-"""Members and controls count as different below this exact p-value (PRODUCT.md, "Verdict and exit codes")."""
+"""Members and controls count as different up to this exact p-value (PRODUCT.md, "Verdict and exit codes")."""
 
 SATURATION_SHARE = 2 / 3
 """A budget is saturated when the last third of it found nothing new (METHOD 3d: rounds saturate after two or three)."""
 
-_REASONS_TOLD = 3
-"""Of preflight, in the verdict: the spectrum and what follows for both attacks; all of them are in the report."""
-
 FailOn = Literal["rebuilt", "membership", "any"]
-FindingState = Literal["measured", "uncalibrated", "not_applicable", "not_run"]
 
 PREDICATE = {"rebuilt": "rebuilt", "membership": "readable as members"}
 ALLOWANCE_OPTION = {"rebuilt": "--max-leaked", "membership": "--max-readable"}
-
-
-@dataclass(frozen=True)
-class FindingInput:
-    """One finding before the decision.
-
-    Attributes:
-        name: which of the two.
-        state: `measured`; `uncalibrated` when no false-positive rate can be given; `not_applicable`; `not_run`.
-        count: records above the threshold, `total` records examined.
-        interval_low: lower 95 % bound on records found beyond chance, in records.
-        interval_high: upper 95 % bound on records found, in records.
-        allowance: records the user accepts.
-        p_value: exact test of exchangeability with controls, None where there were none.
-        reason: why the state is not `measured`; empty otherwise.
-    """
-
-    name: Literal["rebuilt", "membership"]
-    state: FindingState
-    count: int
-    total: int
-    interval_low: float
-    interval_high: float
-    allowance: int
-    p_value: float | None
-    reason: str
 
 
 def decide(
@@ -88,8 +61,8 @@ def decide(
         rebuilt: the first finding.
         membership: the second one; it may be `not_applicable` without standing in the way of `no_leak_found`.
         fail_on: which findings make `leak_found`. `no_leak_found` always needs both.
-        instrument: a failed negative control means that the instrument sees leaks where there are none, so it rules out
-            `leak_found`; a positive control that failed or did not run rules out `no_leak_found`.
+        instrument: a control that failed means that the instrument cannot be trusted, and rules out both; one that did
+            not run rules out `no_leak_found`.
         interrupted: whether the attack was stopped before its budget; rules out `no_leak_found` only.
         is_budget_saturated: False rules out `no_leak_found`; None where it was not measured.
         shortfalls: sentences about planned work that was not done; any rules out `no_leak_found`.
@@ -98,7 +71,7 @@ def decide(
     named = [f for f in findings if f.status == "found" and fail_on in (f.name, "any")]
     doubts = _doubts(findings, instrument, interrupted, is_budget_saturated) + list(shortfalls)
     status: VerdictStatus
-    if named and instrument.negative_control != "failed":
+    if named and "failed" not in (instrument.positive_control, instrument.negative_control):
         status, reasons = "leak_found", tuple(f.reason for f in named)
     elif doubts:
         status, reasons = "inconclusive", tuple(doubts)
@@ -125,6 +98,13 @@ def verdict_for(
     fail_on: FailOn,
 ) -> Verdict:
     """`decide` on what a scan stored; the scan and the gate both come through here."""
+    shortfalls: tuple[str, ...] = ()
+    if evidence is not None:
+        shortfalls = (
+            *unfit_reference(evidence, preflight),
+            *shortfalls_of(preflight, attack),
+            *unexplained(evidence, attack),
+        )
     return decide(
         rebuilt_input(evidence, preflight, max_leaked),
         membership_input(evidence, max_readable),
@@ -132,7 +112,7 @@ def verdict_for(
         instrument=instrument,
         interrupted=attack.interrupted,
         is_budget_saturated=budget_saturated(attack.budget_curve),
-        shortfalls=(*shortfalls_of(preflight, attack), *unexplained(evidence, attack)) if evidence is not None else (),
+        shortfalls=shortfalls,
     )
 
 
@@ -156,40 +136,6 @@ def exit_code(verdict: Verdict, exit_zero: bool = False, interrupted: bool = Fal
     }[verdict.status]
 
 
-def rebuilt_input(evidence: Evidence | None, preflight: Preflight, allowance: int) -> FindingInput:
-    """The first finding from stored counts."""
-    if not preflight.applicable:
-        why = preflight.reasons[:_REASONS_TOLD]
-        reason = " ".join(("The reconstruction attack does not apply to this checkpoint.", *why))
-        return _unmeasured("rebuilt", "not_applicable", allowance, reason)
-    if evidence is None:
-        reason = "No reference images were given, so rebuilt pictures could not be compared with training images."
-        return _unmeasured("rebuilt", "not_run", allowance, reason)
-    calibrated = evidence.calibrated_threshold
-    if calibrated.ssim is None:
-        reason = f"No false-positive rate can be given for rebuilt records. {calibrated.reason}".strip()
-        return _unmeasured("rebuilt", "uncalibrated", allowance, reason, evidence.members)
-    return _measured(
-        "rebuilt", calibrated.members_leaked, evidence.members, calibrated.fpr, allowance, calibrated.p_value
-    )
-
-
-def membership_input(evidence: Evidence | None, allowance: int) -> FindingInput:
-    """The second finding from stored counts."""
-    if evidence is None:
-        reason = "No reference images were given, so membership could not be tested."
-        return _unmeasured("membership", "not_run", allowance, reason)
-    membership = evidence.membership
-    if not membership.applicable:
-        reason = f"The membership test does not apply to this checkpoint. {membership.reason}".strip()
-        return _unmeasured("membership", "not_applicable", allowance, reason, evidence.members)
-    if membership.threshold is None:
-        reason = f"No false-positive rate can be given for membership. {membership.reason}".strip()
-        return _unmeasured("membership", "uncalibrated", allowance, reason, evidence.members)
-    found = membership.members_found
-    return _measured("membership", found, evidence.members, membership.fpr, allowance, membership.p_value)
-
-
 def budget_saturated(curve: tuple[BudgetPoint, ...]) -> bool | None:
     """Whether the last third of the attack's time found no further record; None with fewer than two points."""
     if len(curve) < 2:
@@ -202,21 +148,6 @@ def budget_saturated(curve: tuple[BudgetPoint, ...]) -> bool | None:
 def supported_allowance(interval_high: float) -> int:
     """The smallest whole allowance with which the data would support `no_leak_found`."""
     return ceil(interval_high - ROUNDING)
-
-
-def _measured(
-    name: Literal["rebuilt", "membership"], k: int, n: int, fpr: float, allowance: int, p_value: float | None
-) -> FindingInput:
-    if n == 0:
-        return _unmeasured(name, "not_run", allowance, "The reference holds no images, so nothing was compared.")
-    low, high = lower_bound_beyond_chance(k, n, fpr), counts_interval(k, n).high
-    return FindingInput(name, "measured", k, n, low, high, allowance, p_value, "")
-
-
-def _unmeasured(
-    name: Literal["rebuilt", "membership"], state: FindingState, allowance: int, reason: str, total: int = 0
-) -> FindingInput:
-    return FindingInput(name, state, 0, total, 0.0, float(total), allowance, None, reason)
 
 
 def _judge(finding: FindingInput) -> Finding:
@@ -235,6 +166,10 @@ def _judge(finding: FindingInput) -> Finding:
         interval_high=finding.interval_high,
         allowance=finding.allowance,
         reason=reason,
+        total=finding.total,
+        threshold=finding.threshold,
+        fpr=finding.fpr,
+        p_value=finding.p_value,
     )
 
 
@@ -242,14 +177,18 @@ def _compare(finding: FindingInput) -> tuple[Literal["found", "not_found", "inco
     """The two bounds against the allowance, in words."""
     allowed = finding.allowance
     counted = f"{finding.count} of {finding.total} records {PREDICATE[finding.name]}"
-    chance = "" if finding.p_value is None else f" (exact test of members against controls: {_p_text(finding.p_value)})"
+    chance = _tests_text(finding)
     if finding.interval_low > allowed:
-        if finding.p_value is None or finding.p_value < P_VALUE_LIMIT:
-            beyond = f"at 95 % confidence at least {finding.interval_low:.1f} beyond chance"
-            return "found", f"{counted}; {beyond}, above the allowance of {allowed}{chance}."
-        return "inconclusive", (
-            f"{counted}, but members cannot be told from controls{chance}; p below {P_VALUE_LIMIT} is needed."
-        )
+        if finding.p_value is not None and finding.p_value > P_VALUE_LIMIT:
+            needed = f"p of at most {P_VALUE_LIMIT} is needed"
+            return "inconclusive", f"{counted}, but members cannot be told from controls{chance}; {needed}."
+        if finding.placebo_p_value is not None and finding.placebo_p_value > P_VALUE_LIMIT:
+            needed = f"p of at most {P_VALUE_LIMIT} is needed"
+            return "inconclusive", (
+                f"{counted}, but unoptimised draws from the same search space resemble them as much{chance}; {needed}."
+            )
+        beyond = f"at 95 % confidence at least {finding.interval_low:.1f} beyond chance"
+        return "found", f"{counted}; {beyond}, above the allowance of {allowed}{chance}."
     if finding.interval_high <= allowed:
         return "not_found", (
             f"{counted}; at 95 % confidence at most {finding.interval_high:.1f}, within the allowance of {allowed}."
@@ -261,6 +200,16 @@ def _compare(finding: FindingInput) -> tuple[Literal["found", "not_found", "inco
         f"in all, so an allowance of {allowed} is neither exceeded nor confirmed. These data support an allowance of "
         f"{supported_allowance(finding.interval_high)} or more ({option})."
     )
+
+
+def _tests_text(finding: FindingInput) -> str:
+    """What was tested, in parentheses; empty where nothing was."""
+    tests = []
+    if finding.p_value is not None:
+        tests.append(f"exact test of members against controls: {_p_text(finding.p_value)}")
+    if finding.placebo_p_value is not None:
+        tests.append(f"against unoptimised draws: {_p_text(finding.placebo_p_value)}")
+    return f" ({'; '.join(tests)})" if tests else ""
 
 
 def _p_text(value: float) -> str:
@@ -276,20 +225,30 @@ def _doubts(
     doubts = [] if rebuilt.status == "not_found" else [rebuilt.reason]
     if membership.status not in ("not_found", "not_applicable"):
         doubts.append(membership.reason)
-    if instrument.positive_control == "failed":
-        doubts.append("The positive control failed: the attack missed leaks that are known to be there.")
-    if instrument.positive_control == "not_run":
-        doubts.append(
-            "The positive control was not run, so it is not known whether the attack would have found a leak."
-        )
-    if instrument.negative_control == "failed":
-        doubts.append("The negative control failed: the attack reported leaks in a model that cannot have any.")
-    if instrument.negative_control == "not_run":
-        doubts.append("The negative control was not run, so it is not known whether the attack invents leaks.")
+    doubts += _instrument_doubts(instrument)
     if interrupted:
         doubts.append("The attack was interrupted before its budget was used; --resume continues it.")
     if is_budget_saturated is False:
         doubts.append(
             "The attack was still finding new records when its budget ended; a larger --budget may find more."
         )
+    return doubts
+
+
+def _instrument_doubts(instrument: Instrument) -> list[str]:
+    """A sentence for each control that failed or did not run, with the reason where one is known."""
+    sentences = {
+        ("positive", "failed"): "The positive control failed: the attack missed leaks that are known to be there.",
+        ("positive", "not_run"): (
+            "The positive control was not run, so it is not known whether the attack would have found a leak."
+        ),
+        ("negative", "failed"): "The negative control failed: the attack reported leaks in a model that has none.",
+        ("negative", "not_run"): (
+            "The negative control was not run, so it is not known whether the attack invents leaks."
+        ),
+    }
+    states = (("positive", instrument.positive_control), ("negative", instrument.negative_control))
+    doubts = [sentences[state] for state in states if state in sentences]
+    if doubts and instrument.reason:
+        doubts[-1] = f"{doubts[-1]} {instrument.reason}"
     return doubts

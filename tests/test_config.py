@@ -256,3 +256,8 @@ def test_networks_of_libraries_are_no_code_of_the_user(adapter: str, is_code: bo
 
 def test_the_libraries_named_here_are_those_of_the_adapters() -> None:
     assert set(_LIBRARIES) == set(LIBRARIES)
+
+
+def test_an_unchecked_instrument_never_exits_0(tmp_path):
+    with pytest.raises(ConfigError, match="--exit-zero or --no-instrument-check, found both"):
+        ScanSettings(model=tmp_path, exit_zero=True, instrument_check=False)

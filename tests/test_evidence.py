@@ -6,10 +6,13 @@ import torch
 
 from privaudit.attack_types import Snapshot
 from privaudit.data import ImageSet
-from privaudit.evidence import _multipliers, budget_curve, calibrated, evidence_of, membership_of, published
+from privaudit.evidence import _multipliers, budget_curve, evidence_of, membership_of
+from privaudit.held_images import HeldImages
 from privaudit.matching import MatchTable, Scores
 from privaudit.membership import MembershipTable
 from privaudit.membership.exposure import Exposure
+from privaudit.result import CrossFit
+from privaudit.statistics import CrossFitted
 
 FPR = 0.01
 
@@ -39,67 +42,38 @@ def membership(distance=None, threshold=None) -> MembershipTable:
 CONTROLS = np.linspace(0, 0.3, 200)
 
 
-def test_without_a_placebo_the_threshold_is_the_controls_quantile():
-    found = calibrated(table([0.9, 0.31, 0.2, 0.1], CONTROLS), FPR)
-    assert found.ssim == found.control_quantile == pytest.approx(CONTROLS[-2])  # floor(0.01 · 201) = second largest
-    assert (found.members_leaked, found.controls_leaked) == (2, 1)
-    assert found.placebo_quantile is None and found.reason == ""
-    assert 0 <= found.interval_low <= 2 <= found.interval_high <= 4
-    assert found.p_value < 0.01
+def noise(n: int) -> torch.Tensor:
+    return torch.rand(n, 1, 8, 8, generator=torch.Generator().manual_seed(7))
 
 
-@pytest.mark.parametrize(("level", "is_higher"), [(0.5, True), (0.1, False)])
-def test_the_larger_of_control_and_placebo_quantile_decides(level, is_higher):
-    placebo = np.full((300, 4), level)
-    found = calibrated(table([0.9, 0.45, 0.31, 0.1], CONTROLS, placebo), FPR)
-    assert found.placebo_quantile == pytest.approx(level)
-    assert found.ssim == pytest.approx(max(level, CONTROLS[-2]))
-    assert found.members_leaked == (1 if is_higher else 3)
-    assert found.controls_leaked == (0 if is_higher else 1)
-
-
-def test_few_placebo_scores_are_stood_in_for_by_the_largest():
-    found = calibrated(table([0.9, 0.2], CONTROLS, [[0.4, 0.1], [0.7, 0.3]]), FPR)
-    assert found.placebo_quantile == 0.7 and found.ssim == 0.7 and found.members_leaked == 1
-
-
-def test_without_enough_controls_there_is_no_threshold_and_no_leak():
-    for controls in (None, CONTROLS[:50]):
-        found = calibrated(table([0.9, 0.8], controls), FPR)
-        assert found.ssim is None and found.p_value is None
-        assert (found.members_leaked, found.interval_low, found.interval_high) == (0, 0.0, 2.0)
-        assert "controls" in found.reason
-
-
-def test_the_published_threshold_counts_its_own_placebo():
-    found = published(table([0.41, 0.4, 0.9], [0.5, 0.1], [[0.5, 0.1, 0.1], [0.5, 0.5, 0.1]]))
-    assert (found.ssim, found.members_leaked, found.controls_leaked, found.placebo_leaked) == (0.4, 2, 1, 1.5)
-    assert published(table([0.5])).placebo_leaked is None and published(table([0.5])).controls_leaked == 0
+def held_of(n: int, n_controls: int, labels: bool = True, **changes) -> HeldImages:
+    control = ImageSet(noise(n_controls), None, tuple(map(str, range(n_controls))), "held/") if n_controls else None
+    return HeldImages(reference(n, labels), control, **changes)
 
 
 def evidence(n: int = 4, reveal: bool = False, **changes):
     members = np.linspace(0.9, 0.1, n)
-    options = {"fpr": FPR, "reveal": reveal, "duplicates": ("twin.png",)} | changes
     distances = membership(np.linspace(0.1, 0.4, n), 0.2)
-    return evidence_of(reference(n), 200, table(members, CONTROLS), distances, **options)
+    held = held_of(n, 200, duplicates=("twin.png",), near_duplicates=(("patient-0.png", "copy.png"),), **changes)
+    return evidence_of(held, table(members, CONTROLS), distances, noise(200), fpr=FPR, reveal=reveal)
 
 
 def test_records_carry_their_scores_and_findings():
     found = evidence(reveal=True)
     assert [record.id for record in found.records] == [f"patient-{i}.png" for i in range(4)]
     assert [record.label for record in found.records] == [0, 1, 2, 0]
-    assert [record.ssim for record in found.records] == [0.9, 0.6333, 0.3667, 0.1]
+    assert [record.ssim for record in found.records] == pytest.approx([0.9, 0.6333, 0.3667, 0.1], abs=1e-4)
     assert [record.leaked for record in found.records] == [True, True, True, False]
     assert [record.membership_found for record in found.records] == [True, False, False, False]
     assert sum(record.leaked for record in found.records) == found.calibrated_threshold.members_leaked
-    assert found.excluded_duplicates == ("twin.png",)
+    assert found.excluded_duplicates == ("twin.png",) and found.near_duplicates == (("patient-0.png", "copy.png"),)
     assert (found.members, found.controls) == (4, 200)
 
 
 def test_names_are_hidden_behind_a_salt_unless_revealed(monkeypatch):
     monkeypatch.delenv("PRIVAUDIT_SALT", raising=False)
     one, other = evidence(), evidence()
-    assert "patient" not in one.model_dump_json() and "twin" not in one.model_dump_json()
+    assert not any(name in one.model_dump_json() for name in ("patient", "twin", "copy"))
     assert len({record.id for record in one.records}) == 4
     assert one.records[0].id != other.records[0].id
     monkeypatch.setenv("PRIVAUDIT_SALT", "s")
@@ -107,17 +81,41 @@ def test_names_are_hidden_behind_a_salt_unless_revealed(monkeypatch):
 
 
 def test_records_without_labels_or_distances_say_so():
-    found = evidence_of(
-        reference(2, labels=False), 0, table([0.9, 0.1]), membership(), fpr=FPR, reveal=True, duplicates=()
-    )
+    held = held_of(2, 0, labels=False)
+    found = evidence_of(held, table([0.9, 0.1]), membership(), noise(2), fpr=FPR, reveal=True)
     assert [record.label for record in found.records] == [None, None]
     assert [record.membership_score for record in found.records] == [None, None]
     assert not any(record.leaked or record.membership_found for record in found.records)
 
 
+def test_records_carry_chances_corrected_for_looking_at_all():
+    found = evidence()
+    assert [record.p_value for record in found.records] == pytest.approx([1 / 201] * 3 + [135 / 201], abs=0.02)
+    assert [record.q_value for record in found.records[:3]] == pytest.approx([4 / 3 / 201] * 3, abs=1e-3)
+    without = evidence_of(held_of(1, 0), table([0.9]), membership(), noise(1), fpr=FPR, reveal=True)
+    assert without.records[0].p_value is None and without.records[0].q_value is None
+
+
+def test_a_record_that_only_a_mean_resembles_is_named_and_not_counted():
+    """Three records of a class; the pool holds their mean and a copy of the first."""
+    held = HeldImages(reference(9), ImageSet(noise(200), None, tuple(map(str, range(200))), "held/"))
+    first_class = held.reference.pixels[held.reference.labels == 0]
+    pool = torch.cat([first_class[1:].mean(0)[None], held.reference.pixels[1:2]])
+    matched = MatchTable(
+        Scores(np.array([0.5, 1.0] + [0.1] * 7), np.ones(9), np.array([0, 1] + [0] * 7)), scores(CONTROLS), None, None
+    )
+    found = evidence_of(held, matched, membership(), pool, fpr=FPR, reveal=True)
+    assert [record.leaked for record in found.records[:3]] == [False, True, False]
+    assert found.records[0].nearer_decoy == "mean of class 0" and found.records[0].lineup_rank is None
+    assert (found.records[1].lineup_rank, found.records[1].lineup_size) == (1, 100)
+    assert found.calibrated_threshold.members_leaked == 1
+    assert [decoy.name for decoy in found.decoys] == ["data mean", *(f"mean of class {i}" for i in range(3))]
+    assert found.decoys[1].is_above and "mean of class 0" in found.warnings[-1]
+
+
 def test_distributions_are_sorted_and_thinned():
     many = MatchTable(scores([0.5]), scores(np.random.default_rng(0).random(5000)), None, None)
-    found = evidence_of(reference(1), 5000, many, membership(), fpr=FPR, reveal=True, duplicates=())
+    found = evidence_of(held_of(1, 5000), many, membership(), noise(1), fpr=FPR, reveal=True)
     listed = found.distributions.control_ssim
     assert len(listed) == 2000 and list(listed) == sorted(listed)
     assert np.median(listed) == pytest.approx(0.5, abs=0.03)
@@ -125,18 +123,18 @@ def test_distributions_are_sorted_and_thinned():
 
 
 def test_warnings_name_few_controls_and_chance_above_the_published_threshold():
-    few = evidence_of(
-        reference(1), 50, table([0.5], np.full(50, 0.6)), membership(), fpr=FPR, reveal=True, duplicates=()
-    )
+    few = evidence_of(held_of(1, 50), table([0.5], np.full(50, 0.6)), membership(), noise(1), fpr=FPR, reveal=True)
     assert len(few.warnings) == 2
     assert "50 controls" in few.warnings[0] and few.warnings[1].startswith("50 images")
-    assert evidence().warnings == ()
+    assert all("nobody's" in warning for warning in evidence().warnings)
 
 
 def test_membership_is_carried_over_field_by_field():
-    given = MembershipTable("how", True, "why", 0.02, 0.3, 5, 1, 2.0, 7.0, 0.004, 0.9, None, None)
+    judged = CrossFitted(3, 200, 2, 0.01)
+    given = MembershipTable("how", True, "why", 0.02, 0.3, 5, 1, 2.0, 7.0, 0.004, 0.9, None, None, cross_fit=judged)
     found = membership_of(given)
-    for name in set(type(found).model_fields) - {"exposure"}:
+    assert found.cross_fit == CrossFit(folds=2, fpr=0.01, controls=200, controls_found=3, expected=2.0)
+    for name in set(type(found).model_fields) - {"exposure", "cross_fit"}:
         assert getattr(found, name) == getattr(given, name), name
     assert found.exposure is not None and not found.exposure.applicable
 

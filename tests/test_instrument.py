@@ -1,11 +1,15 @@
 import dataclasses
+from pathlib import Path
 
 import pytest
+from result_builder import LEAK, NO_LEAK, build
 
-from privaudit import assessment, instrument
+from privaudit import assessment, audit, instrument
+from privaudit.config import ScanSettings
 from privaudit.planted import plant
 from privaudit.progress import SilentListener
 from privaudit.reconstructions import united
+from privaudit.verdict import verdict_for
 
 
 @pytest.fixture(autouse=True)
@@ -63,6 +67,7 @@ def test_a_threshold_that_everything_passes_fails_the_negative_control(monkeypat
                 "interval_low": float(n),
                 "interval_high": float(n),
                 "p_value": 1e-9,
+                "placebo_p_value": None,
             }
         )
         return evidence.model_copy(update={"calibrated_threshold": threshold})
@@ -73,6 +78,7 @@ def test_a_threshold_that_everything_passes_fails_the_negative_control(monkeypat
     monkeypatch.setattr(assessment, "attack", _short(assessment.attack))
     found = instrument.check_instrument(SilentListener())
     assert found.negative_control == "failed"
+    assert found.reason.startswith("Negative control: Untrained") and found.seconds is not None and found.seconds > 0
 
 
 def _short(attack):
@@ -135,3 +141,23 @@ def test_another_recipe_is_another_file(small, tmp_path, monkeypatch):
     instrument.positive_tensors(small, SilentListener())
     instrument.positive_tensors(plant(n_members=4, width=9, weight_decay=1e-2, max_steps=20), SilentListener())
     assert len(list(tmp_path.glob("*.safetensors"))) == 2
+
+
+def test_a_scan_told_not_to_check_says_so_and_clears_nothing(monkeypatch):
+    def forbidden(*_):
+        raise AssertionError("the check ran")
+
+    monkeypatch.setattr(audit, "check_instrument", forbidden)
+    settings = ScanSettings(model=Path("model.safetensors"), instrument_check=False)
+    found = audit._instrument(settings, SilentListener(), False)
+    assert found == instrument.SKIPPED
+    quiet = build(NO_LEAK)
+    verdict = verdict_for(
+        quiet.evidence, quiet.preflight, quiet.attack, found, max_leaked=50, max_readable=50, fail_on="any"
+    )
+    assert verdict.status == "inconclusive" and verdict.reasons[-1].endswith("--no-instrument-check was given.")
+    loud = build(LEAK)
+    verdict = verdict_for(
+        loud.evidence, loud.preflight, loud.attack, found, max_leaked=0, max_readable=0, fail_on="any"
+    )
+    assert verdict.status == "leak_found"

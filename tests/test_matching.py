@@ -69,7 +69,7 @@ def test_the_placebo_has_as_many_images_and_enough_draws():
 
     table = match(pool, members, None, placebo, 40)
     assert table.placebo_ssim.shape == (10, 100)  # a thousand scores to read a 1 % quantile off
-    assert seeds == list(range(40, 50))
+    assert seeds == list(range(40, 139))  # and ninety-nine sets for an exact p-value of 1 in 100
     np.testing.assert_array_equal(table.placebo_ssim[2], best_scores(members, images(9, 42)).ssim)
     assert match(pool, members[:3], None, placebo, 0).placebo_ssim.shape == (20, 3)
     assert match(pool, images(600, 3), None, placebo, 0).placebo_ssim.shape == (3, 600)
@@ -93,6 +93,30 @@ def test_a_pool_made_of_placebos_does_not_stand_out():
         means = table.placebo_ssim.mean(1)
         extremes += int(not means.min() < table.members.ssim.mean() < means.max())
     assert extremes <= 8
+
+
+def test_the_exact_test_against_draws_keeps_its_rate():
+    """Pools of the placebo's own kind are at or below p = 0.1 once in ten; over 60 seeds 15 or more has chance 3e-4."""
+    found = [
+        match(
+            images(10, 5000 + seed),
+            images(4, seed),
+            None,
+            lambda g: images(10, 7919 * (g.initial_seed() + 1)),
+            1000 * seed,
+        ).placebo_p_value
+        for seed in range(60)
+    ]
+    assert sum(p <= 0.1 for p in found) < 15
+    assert min(found) >= 0.01
+
+
+@pytest.mark.parametrize("n_copies", [1, 20])
+def test_one_copy_is_more_than_draws_show_and_so_are_many(n_copies):
+    members = images(50, 0)
+    pool = torch.cat([members[:n_copies], images(30, 1)])
+    table = match(pool, members, None, lambda g: images(len(pool), 7919 * (g.initial_seed() + 1)), 0)
+    assert table.placebo_p_value == 0.01
 
 
 def test_the_nearest_control_is_nearest_to_the_reconstruction_and_not_to_the_member():

@@ -7,9 +7,10 @@ from result_builder import INCONCLUSIVE, LEAK, NO_LEAK, NO_REFERENCE, build
 
 from privaudit.coverage import not_run, refined_instead, shortfalls_of, unexplained
 from privaudit.errors import ExitCode
+from privaudit.findings import FindingInput
 from privaudit.result import BudgetPoint, Instrument, Verdict
 from privaudit.statistics import counts_interval, lower_bound_beyond_chance
-from privaudit.verdict import FindingInput, budget_saturated, decide, exit_code, supported_allowance, verdict_for
+from privaudit.verdict import budget_saturated, decide, exit_code, supported_allowance, verdict_for
 
 PASSED = Instrument(positive_control="passed", negative_control="passed")
 
@@ -120,8 +121,43 @@ def test_every_doubt_is_listed() -> None:
 
 def test_a_leak_stands_when_interrupted_but_not_with_a_failed_negative_control() -> None:
     assert verdict(FOUND, NOTHING[1], interrupted=True, is_budget_saturated=False).status == "leak_found"
-    broken = Instrument(positive_control="passed", negative_control="failed")
-    assert verdict(FOUND, NOTHING[1], instrument=broken).status == "inconclusive"
+    for states in (("passed", "failed"), ("failed", "passed")):
+        broken = Instrument(positive_control=states[0], negative_control=states[1], reason="It saw 3 of 12.")
+        doubtful = verdict(FOUND, NOTHING[1], instrument=broken)
+        assert doubtful.status == "inconclusive"
+        assert "control failed" in doubtful.reasons[-1] and doubtful.reasons[-1].endswith("It saw 3 of 12.")
+
+
+def test_a_leak_needs_reconstructions_to_differ_from_unoptimised_draws() -> None:
+    found = verdict(replace(FOUND, placebo_p_value=0.03), NOTHING[1])
+    assert found.status == "inconclusive" and found.findings[0].status == "inconclusive"
+    assert "unoptimised draws" in found.reasons[0] and "p = 0.03" in found.reasons[0]
+    assert verdict(replace(FOUND, placebo_p_value=0.01), NOTHING[1]).status == "leak_found"
+
+
+def test_findings_carry_what_they_rest_on() -> None:
+    result = build(LEAK)
+    evidence = result.evidence
+    assert evidence is not None
+    rebuilt, membership = result.verdict.findings
+    assert (rebuilt.total, rebuilt.threshold) == (evidence.members, evidence.calibrated_threshold.ssim)
+    assert (rebuilt.fpr, rebuilt.p_value) == (0.01, evidence.calibrated_threshold.p_value)
+    assert (membership.threshold, membership.p_value) == (evidence.membership.threshold, evidence.membership.p_value)
+    absent_ones = build(NO_REFERENCE).verdict.findings
+    assert [(f.total, f.threshold, f.fpr, f.p_value) for f in absent_ones] == [(0, None, None, None)] * 2
+
+
+@pytest.mark.parametrize(("n", "explained", "is_told"), [(50, 0.93, True), (50, 0.995, False), (None, 0.5, False)])
+def test_a_reference_that_did_not_make_the_weights_is_no_ground_for_clearing_them(
+    n: int | None, explained: float, is_told: bool
+) -> None:
+    result = build(NO_LEAK)
+    changed = {"estimated_training_images": n, "explained_by_reference": explained}
+    preflight = result.preflight.model_copy(update=changed)
+    allowed = {"max_leaked": 4, "max_readable": 4, "fail_on": "any"}
+    found = verdict_for(result.evidence, preflight, result.attack, result.instrument, **allowed)
+    assert found.status == ("inconclusive" if is_told else "no_leak_found")
+    assert any("About 50 images made the first layer" in reason for reason in found.reasons) == is_told
 
 
 def test_exit_codes() -> None:
@@ -206,7 +242,7 @@ def test_a_budget_whose_first_snapshot_came_late_and_found_nothing_is_saturated(
         (0.05, 0.3, "general_loss", True),
         (0.05, None, "general_loss", True),
         (0.9, 0.3, "general_loss", False),
-        (0.05, 0.97, "general_loss", False),  # the attack itself solved the equation
+        (0.05, 0.97, "general_loss", True),  # the attack solved the equation, and not with this reference
         (0.05, None, "feature_span", False),  # needs no stationary point
         (None, 0.3, "general_loss", False),
     ],

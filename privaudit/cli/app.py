@@ -9,8 +9,9 @@ from privaudit.cli.adapters import adapters
 from privaudit.cli.config import config
 from privaudit.cli.console import emit
 from privaudit.cli.demo import demo, doctor
+from privaudit.cli.gate import compare, gate, verify
 from privaudit.cli.inspect import inspect
-from privaudit.cli.results import gate, report
+from privaudit.cli.results import report
 from privaudit.cli.scan import scan
 from privaudit.errors import ExitCode
 
@@ -52,5 +53,5 @@ def _program(
         raise typer.Exit(ExitCode.ERROR)
 
 
-for _command in (scan, gate, report, inspect, adapters, demo, doctor, config):
+for _command in (scan, gate, report, verify, compare, inspect, adapters, demo, doctor, config):
     app.command()(_command)

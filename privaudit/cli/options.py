@@ -118,6 +118,13 @@ SCAN_OPTIONS: Mapping[str, Any] = {
     "fail_on": FailOnOption,
     "exit_zero": ExitZero,
     "reveal": Reveal,
+    "instrument_check": Annotated[
+        bool | None,
+        typer.Option(
+            "--instrument-check/--no-instrument-check",
+            help="Check the attack on a network that leaks and one that does not. Without it never exit 0.",
+        ),
+    ],
     "resume": Annotated[
         bool | None, typer.Option("--resume/--no-resume", help="Continue an interrupted scan in the same --out.")
     ],

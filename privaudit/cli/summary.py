@@ -3,8 +3,11 @@
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from privaudit.gate_decision import GateDecision
 from privaudit.result import AuditResult, Finding, Verdict
+from privaudit.text import listed
 
+_OUTCOMES = {0: "passed", 1: "failed", 3: "undecided"}
 _NAMES = {"rebuilt": "rebuilt", "membership": "membership readable"}
 _STATES = {
     "found": "FOUND",
@@ -33,6 +36,23 @@ def verdict_lines(verdict: Verdict) -> Iterator[str]:
     for reason in verdict.reasons:
         if reason not in told:
             yield f"- because: {reason}"
+
+
+def decision_lines(decision: GateDecision) -> Iterator[str]:
+    """The verdict, every check, leaks that are new or gone, and what the process will return."""
+    verdict = decision.verdict
+    yield f"verdict: {verdict.status}{_named(verdict)}"
+    told = f"allowances: {verdict.max_leaked} rebuilt, {verdict.max_readable} readable, fail on {verdict.fail_on}"
+    yield f"{told} (from: {decision.policy})"
+    for check in decision.checks:
+        yield f"- {check.status} {check.name}: {check.message}"
+    for comparison in decision.comparisons:
+        for kind, ids in (("new", comparison.new), ("gone", comparison.gone)):
+            if ids:
+                yield f"  {comparison.finding}, {kind}: {listed(ids, 20)}"
+    is_only_reported = decision.exit_code == 0 and any(check.status in ("failed", "error") for check in decision.checks)
+    outcome = "reported only (--exit-zero)" if is_only_reported else _OUTCOMES[decision.exit_code]
+    yield f"gate: exit {decision.exit_code}, {outcome}"
 
 
 def _named(verdict: Verdict) -> str:

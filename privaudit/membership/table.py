@@ -13,10 +13,13 @@ from privaudit.membership.exposure import Exposure
 from privaudit.membership.parts import kink_excess, log_nearness, span_distance, whitened_distance
 from privaudit.spans import TELLING_WIDTH, Cut, LinearSite
 from privaudit.statistics import (
+    CrossFitted,
     auc,
     counts_interval,
-    exchangeability_p_value,
+    cross_fitted,
+    halves,
     lower_bound_beyond_chance,
+    precedence_p_value,
     quantile_threshold,
 )
 
@@ -53,6 +56,7 @@ class MembershipTable:
         member_distance: (N,) in (0, 1], lower is more member-like; None where the test does not apply.
         control_distance: the same for controls.
         exposure: multipliers of members and controls, or why they were not solved for.
+        cross_fit: controls judged by the threshold of the half they are not in; None where there is no threshold.
     """
 
     method: str
@@ -71,6 +75,7 @@ class MembershipTable:
     parts: tuple[PartSummary, ...] = ()
     operating_points: tuple[OperatingPoint, ...] = ()
     exposure: Exposure | str = ""
+    cross_fit: CrossFitted | None = None
 
 
 def applicability(site: LinearSite | None, cut: Cut | None, has_kinks: bool = False, has_further: bool = False) -> str:
@@ -148,7 +153,7 @@ def _tested(
     else:
         method = f"membership from the weights, combined on the scale of the controls: {names}"
         distances = combined_distance(parts)
-    return _judged(method, _explained(site, cut, parts), parts, *distances, fpr)
+    return judged(method, _explained(site, cut, parts), parts, *distances, fpr)
 
 
 def membership_parts(
@@ -245,7 +250,7 @@ def _without(
     )
 
 
-def _judged(
+def judged(
     method: str,
     why: str,
     parts: tuple[Part, ...],
@@ -253,6 +258,13 @@ def _judged(
     control: NDArray[np.float64],
     fpr: float,
 ) -> MembershipTable:
+    """Count the members nearer than every control.
+
+    Args:
+        method: what was read; `why` what it rests on; `parts` each by itself.
+        distance: (N,) of members, lower is more member-like; `control` (n,) of controls.
+        fpr: rate that the controls have to support.
+    """
     strictest = 1 / (len(control) + 1)
     threshold = float(control.min()) if strictest <= fpr else None
     if threshold is None:
@@ -270,10 +282,11 @@ def _judged(
         false,
         0.0 if threshold is None else lower_bound_beyond_chance(found, len(distance), strictest),
         float(len(distance)) if threshold is None else interval.high,
-        None if threshold is None else exchangeability_p_value(found, len(distance), false, len(control)),
+        None if threshold is None else precedence_p_value(found, len(distance), 1, len(control)),
         auc(distance, control),
         distance,
         control,
         _summaries(parts),
         operating_points(-distance, -control),
+        cross_fit=None if threshold is None else cross_fitted(-control, strictest, halves(len(control), 0)),
     )

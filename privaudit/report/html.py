@@ -19,6 +19,7 @@ from privaudit.report import advice, sections, sentences, words
 from privaudit.report.evidence import evidence_view
 from privaudit.report.exposure import exposure_view
 from privaudit.report.interface import AbstractReport, ReportOptions
+from privaudit.report.nulls import left_out
 from privaudit.report.pictures import Pictures
 from privaudit.report.plots import charts
 from privaudit.result import AuditResult
@@ -47,6 +48,7 @@ class HtmlReport(AbstractReport):
             view=evidence_view(result, pictures, options),
             charts=charts(result),
             exposure=exposure_view(result),
+            left_out=() if result.evidence is None else left_out(result.evidence),
             class_rows=sections.class_rows(result.evidence),
             coverage=sections.coverage(result),
             limits=advice.limits(result),

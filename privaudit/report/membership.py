@@ -6,7 +6,7 @@ In: `Membership` of a result. Out: rows of text. Must not know markup, pictures 
 from dataclasses import dataclass
 
 from privaudit.report import words
-from privaudit.result import Membership, OperatingPoint
+from privaudit.result import CalibratedThreshold, Membership, OperatingPoint
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,16 @@ def part_table(membership: Membership) -> PartTable | None:
     rows.append(PartRow("combined", _auc(membership.auc), _found(points)))
     notes = tuple(dict.fromkeys(words.plain(point.reason, 300) for point in points if point.reason))
     return PartTable(tuple(words.rate(point.fpr) for point in points), tuple(rows), notes)
+
+
+def ssim_table(calibrated: CalibratedThreshold) -> PartTable | None:
+    """The same of the best SSIM, against controls alone; None in results of versions without it."""
+    points = calibrated.operating_points
+    if not points:
+        return None
+    row = PartRow("best SSIM, against controls alone", _auc(calibrated.auc), _found(points))
+    notes = tuple(dict.fromkeys(words.plain(point.reason, 300) for point in points if point.reason))
+    return PartTable(tuple(words.rate(point.fpr) for point in points), (row,), notes)
 
 
 def _auc(value: float | None) -> str:

@@ -4,21 +4,14 @@ In: an `AuditResult`. Out: `Chart`s, each with alt text and the table of what is
 Must not know pictures or markup. Groups differ by row, line style and marker, never by colour alone.
 """
 
-from collections.abc import Sequence
-
 import numpy as np
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
+from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 
 from privaudit.report import words
-from privaudit.report.chart import CONTROL, GRID, INK, MEMBER, MUTED, PLACEBO, Chart, drawing, to_svg
+from privaudit.report.chart import CONTROL, GRID, INK, MEMBER, PLACEBO, Chart, drawing, to_svg
 from privaudit.report.histogram import N_BINS, Group, histogram_rows, histograms, medians
+from privaudit.report.roc import ROC_TITLE, roc_chart
 from privaudit.result import AuditResult, Evidence, SpectrumCut
-from privaudit.statistics import detection_curve
-
-SMALLEST_RATE = 1e-3
-"""Left end of the ROC's axis where there are too few controls to resolve less."""
-
-MAX_TABLE_POINTS = 40
 
 
 def charts(result: AuditResult) -> tuple[Chart, ...]:
@@ -40,7 +33,6 @@ def charts(result: AuditResult) -> tuple[Chart, ...]:
 
 
 SSIM_TITLE = "How closely the best reconstruction resembles each image"
-ROC_TITLE = "Share found at a given false-positive rate"
 DISTANCE_TITLE = "Membership distance of training images and controls"
 MULTIPLIER_TITLE = "Multipliers of training images and controls"
 BUDGET_TITLE = "Records found against time spent"
@@ -145,59 +137,6 @@ def multiplier_chart(evidence: Evidence) -> Chart:
     )
 
 
-def roc_chart(evidence: Evidence) -> Chart:
-    """True-positive against false-positive rate on a log axis, for both findings."""
-    scores = evidence.distributions
-    distances = [-r.membership_score for r in evidence.records if r.membership_score is not None]
-    curves = {
-        "rebuilt": detection_curve([r.ssim for r in evidence.records], scores.control_ssim),
-        "membership": detection_curve(distances, [-d for d in scores.membership_control]),
-    }
-    drawn = {name: curve for name, curve in curves.items() if curve[0]}
-    if not drawn:
-        return Chart("roc", ROC_TITLE, absent="A false-positive rate needs controls, and there are none.")
-    n_controls = max(len(scores.control_ssim), len(scores.membership_control))
-    fpr = evidence.calibrated_threshold.fpr
-    is_resolved = n_controls * fpr >= 1
-    left = min(SMALLEST_RATE, 0.5 / n_controls)
-    styles = {"rebuilt": ("-", "o", MEMBER), "membership": ("--", "s", CONTROL)}
-    with drawing(2.7) as (figure, (axes,)):
-        for name, (false_rates, true_rates, _) in drawn.items():
-            line, marker, colour = styles[name]
-            x = [left, *np.maximum(false_rates, left), 1.0]
-            y = [0.0, *true_rates, 1.0]
-            axes.plot(x, y, line, drawstyle="steps-post", color=colour, linewidth=1.8, label=name)
-            if is_resolved:
-                at = _rate_at(false_rates, true_rates, fpr)
-                axes.plot([fpr], [at], marker, color=colour, markersize=6, clip_on=False)
-        chance = np.geomspace(left, 1, 50)
-        axes.plot(chance, chance, ":", color=MUTED, linewidth=1.2, label="guessing")
-        axes.set(xscale="log", xlim=(left, 1), ylim=(0, 1.03))
-        axes.set_xlabel("false-positive rate (log axis)")
-        axes.set_ylabel("share of training images found")
-        axes.xaxis.set_major_locator(LogLocator(10))
-        axes.xaxis.set_minor_locator(NullLocator())
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: words.rate(value)))
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: words.percent(value)))
-        axes.grid(True, axis="both", linewidth=0.6)
-        legend = axes.legend(loc="upper center", bbox_to_anchor=(0.5, 1.16), ncols=3, frameon=False, handlelength=2.6)
-        legend.set_in_layout(True)
-        svg = to_svg(figure, "roc")
-    marks = f"The marks sit at the stated rate of {words.rate(fpr)}; a" if is_resolved else "A"
-    at_fpr = [f"{name} {words.percent(_rate_at(c[0], c[1], fpr))}" for name, c in drawn.items()]
-    rows = [(n, words.rate(f), words.percent(t, 1)) for n, c in drawn.items() for f, t in _thinned(c[0], c[1])]
-    return Chart(
-        "roc",
-        ROC_TITLE,
-        f"Up and left is worse for privacy. {marks} rate below one control in {n_controls:,} cannot be resolved. The "
-        "curves compare with controls only; the placebo is not part of them.",
-        f"Receiver operating characteristic. Found at {words.rate(fpr)} false positives: {', '.join(at_fpr)}.",
-        svg,
-        ("finding", "false-positive rate", "share found"),
-        tuple(rows),
-    )
-
-
 def budget_chart(result: AuditResult) -> Chart:
     """Leaked records over attack time at both thresholds."""
     points = sorted(result.attack.budget_curve, key=lambda p: p.seconds)
@@ -275,19 +214,3 @@ def spectrum_chart(cut: SpectrumCut, name: str) -> Chart:
         ("direction", "relative singular value"),
         tuple((str(i), f"{v:.4g}") for i, v in zip(index, values, strict=True)),
     )
-
-
-def _rate_at(false_rates: Sequence[float], true_rates: Sequence[float], fpr: float) -> float:
-    """Largest share found with at most `fpr` false positives."""
-    return max((t for f, t in zip(false_rates, true_rates, strict=True) if f <= fpr), default=0.0)
-
-
-def _thinned(false_rates: Sequence[float], true_rates: Sequence[float]) -> list[tuple[float, float]]:
-    """The best point of each false-positive rate, at most `MAX_TABLE_POINTS` of them, the lowest rates all kept."""
-    best: dict[float, float] = {}
-    for false_rate, true_rate in zip(false_rates, true_rates, strict=True):
-        best[false_rate] = max(true_rate, best.get(false_rate, 0.0))
-    points = sorted(best.items())
-    half = MAX_TABLE_POINTS // 2
-    step = max(1, -(-len(points[half:]) // half))
-    return points[:half] + points[half::step]

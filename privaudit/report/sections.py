@@ -10,8 +10,9 @@ from typing import Literal
 
 from privaudit.coverage import not_run, refined_instead
 from privaudit.report import words
-from privaudit.report.membership import PartTable, part_table
-from privaudit.result import AuditResult, Evidence, Finding
+from privaudit.report.membership import PartTable, part_table, ssim_table
+from privaudit.report.nulls import controls_text, cross_fit_details, rebuilt_null_details
+from privaudit.result import AuditResult, CrossFit, Evidence, Finding
 
 State = Literal["done", "failed", "not_run", "not_applicable"]
 
@@ -100,10 +101,12 @@ def _card(result: AuditResult, finding: Finding) -> FindingCard:
     is_counted = evidence is not None and _has_threshold(evidence, finding.name)
     figures: tuple[KeyFigure, ...] = ()
     details: tuple[tuple[str, str], ...] = ()
+    parts: PartTable | None = None
     if evidence is not None:
         is_rebuilt = finding.name == "rebuilt"
         figures = rebuilt_figures(evidence) if is_rebuilt else membership_figures(evidence)
         details = _rebuilt_details(evidence) if is_rebuilt else _membership_details(evidence)
+        parts = ssim_table(evidence.calibrated_threshold) if is_rebuilt else part_table(evidence.membership)
     return FindingCard(
         name=finding.name,
         title=words.FINDING_TITLE[finding.name],
@@ -118,7 +121,7 @@ def _card(result: AuditResult, finding: Finding) -> FindingCard:
         reason=words.plain(finding.reason, 1000),
         figures=figures,
         details=details,
-        parts=part_table(evidence.membership) if evidence is not None and finding.name == "membership" else None,
+        parts=parts,
     )
 
 
@@ -143,13 +146,13 @@ def rebuilt_figures(evidence: Evidence) -> tuple[KeyFigure, ...]:
         KeyFigure(
             name,
             Cell(words.of(calibrated.members_leaked, evidence.members)) if is_set else NO_THRESHOLD,
-            _controls(calibrated.controls_leaked, evidence.controls) if is_set else NO_THRESHOLD,
+            _controls(evidence, calibrated.cross_fit, calibrated.controls_leaked) if is_set else NO_THRESHOLD,
             placebo,
         ),
         KeyFigure(
             f"SSIM above {published.ssim:g} (published)",
             Cell(words.of(published.members_leaked, evidence.members)),
-            _controls(published.controls_leaked, evidence.controls),
+            _controls(evidence, None, published.controls_leaked),
             NOT_RUN if leaked is None else Cell(f"{leaked:.1f} of {evidence.members:,} (mean)"),
         ),
     )
@@ -166,14 +169,14 @@ def membership_figures(evidence: Evidence) -> tuple[KeyFigure, ...]:
         KeyFigure(
             f"distance below {words.number(membership.threshold, 4)}",
             Cell(words.of(membership.members_found, evidence.members)),
-            _controls(membership.controls_found, evidence.controls),
+            _controls(evidence, membership.cross_fit, membership.controls_found),
             NOT_APPLICABLE,
         ),
     )
 
 
-def _controls(count: int, total: int) -> Cell:
-    return Cell(words.of(count, total)) if total else NOT_RUN
+def _controls(evidence: Evidence, cross_fit: CrossFit | None, in_sample: int) -> Cell:
+    return Cell(controls_text(cross_fit, in_sample, evidence.controls)) if evidence.controls else NOT_RUN
 
 
 def _rebuilt_details(evidence: Evidence) -> tuple[tuple[str, str], ...]:
@@ -186,6 +189,7 @@ def _rebuilt_details(evidence: Evidence) -> tuple[tuple[str, str], ...]:
         ("Exact test, members against controls", f"p = {words.p_value(calibrated.p_value)}"),
         ("Quantile of controls", words.number(calibrated.control_quantile, 3)),
         ("Quantile of the placebo", words.number(calibrated.placebo_quantile, 3)),
+        *rebuilt_null_details(evidence),
     )
 
 
@@ -199,6 +203,7 @@ def _membership_details(evidence: Evidence) -> tuple[tuple[str, str], ...]:
         ("Exact test, members against controls", f"p = {words.p_value(membership.p_value)}"),
         ("AUC", words.number(membership.auc, 3)),
         ("Method", words.plain(membership.method)),
+        *cross_fit_details(membership.cross_fit),
     )
 
 

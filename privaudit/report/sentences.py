@@ -5,6 +5,7 @@ found or did not find within a budget.
 """
 
 from privaudit.report import words
+from privaudit.report.nulls import controls_text
 from privaudit.result import AuditResult, Finding
 from privaudit.verdict import P_VALUE_LIMIT
 
@@ -60,7 +61,8 @@ def rule(result: AuditResult) -> str:
         "produce, "
         f"is above the allowance (rebuilt images {verdict.max_leaked}, readable memberships {verdict.max_readable}) "
         "and "
-        f"members differ from controls (exact test, p < {P_VALUE_LIMIT}); decided on {selected}. No leak is found "
+        f"members differ from controls, and reconstructions from unoptimised draws (exact tests, p at most "
+        f"{P_VALUE_LIMIT}); decided on {selected}. No leak is found "
         "when both "
         "upper 95 % bounds are within their allowance and the instrument passed its checks. Everything else is "
         "inconclusive."
@@ -105,7 +107,8 @@ def _rebuilt(result: AuditResult) -> str:
     calibrated = evidence.calibrated_threshold
     if finding.status == "not_applicable" or calibrated.ssim is None:
         return f"Rebuilt training images were not counted: {_lower_first(words.plain(finding.reason, 600))}"
-    count, controls = calibrated.members_leaked, words.of(calibrated.controls_leaked, evidence.controls)
+    count = calibrated.members_leaked
+    controls = controls_text(calibrated.cross_fit, calibrated.controls_leaked, evidence.controls)
     tested = (
         f"resemble their best reconstruction more closely (SSIM above {calibrated.ssim:.3f}) than chance allows at a "
         f"false-positive rate of {words.rate(calibrated.fpr)}"
@@ -131,7 +134,7 @@ def _membership(result: AuditResult) -> str:
     return (
         f"Someone who already holds an image can tell from the weights that it was trained on for "
         f"{words.of(membership.members_found, evidence.members)} training images; of the controls, "
-        f"{words.of(membership.controls_found, evidence.controls)} are mistaken for one."
+        f"{controls_text(membership.cross_fit, membership.controls_found, evidence.controls)} are mistaken for one."
     )
 
 

@@ -13,6 +13,7 @@ import pytest
 import privaudit
 from privaudit.result import (
     Attack,
+    AttackRun,
     AuditResult,
     Finding,
     Instrument,
@@ -23,6 +24,7 @@ from privaudit.result import (
     Verdict,
 )
 from privaudit.result_file import to_json
+from privaudit.verdict import verdict_for
 
 
 def result_with(status: str = "inconclusive", is_interrupted: bool = False) -> AuditResult:
@@ -73,17 +75,31 @@ def result_with(status: str = "inconclusive", is_interrupted: bool = False) -> A
             seed=0,
             explained=0.5,
             interrupted=is_interrupted,
-            runs=(),
+            runs=(
+                AttackRun(
+                    objective="margin",
+                    status="finished",
+                    restarts=1,
+                    steps=1,
+                    candidates=1,
+                    reconstructions=1,
+                    seconds=1.0,
+                    loss=0.5,
+                    explained=0.5,
+                ),
+            ),
             knowledge=(),
             budget_curve=(),
-            reconstructions=0,
+            reconstructions=1,
         ),
         evidence=None,
         instrument=Instrument(positive_control="not_run", negative_control="not_run"),
         verdict=Verdict(
             status=status, reasons=("Because.",), max_leaked=0, max_readable=0, fail_on="any", findings=findings
         ),
-        reproduce=Reproduce(command="", config={}, versions={}, seeds=(0,), started="", machine=""),
+        reproduce=Reproduce(
+            command="", config={}, versions={}, seeds=(0,), started="2026-01-02T03:04:05+00:00", machine=""
+        ),
     )
 
 
@@ -95,7 +111,11 @@ def make_result() -> Callable[..., AuditResult]:
 @pytest.fixture
 def result_path(tmp_path: Path) -> Path:
     path = tmp_path / "result.json"
-    path.write_text(to_json(result_with()))
+    result = result_with()
+    verdict = verdict_for(
+        None, result.preflight, result.attack, result.instrument, max_leaked=0, max_readable=0, fail_on="any"
+    )
+    path.write_text(to_json(result.model_copy(update={"verdict": verdict})))
     return path
 
 

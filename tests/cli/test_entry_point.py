@@ -16,7 +16,7 @@ from privaudit.cli.app import app
 from privaudit.errors import CheckpointError
 from privaudit.progress import TrialProgress
 
-COMMANDS = ("scan", "gate", "report", "inspect", "adapters", "demo", "doctor", "config")
+COMMANDS = ("scan", "gate", "report", "verify", "compare", "inspect", "adapters", "demo", "doctor", "config")
 
 # A process of its own, in which the audit is this function.
 WITH_FAKE_SCAN = """
@@ -78,7 +78,7 @@ def test_version(capsys):
         (["scan", "m", "--restarts", "many"], "whole number"),
         (["gate", "r", "--max-leaked", "x"], "--max-leaked"),
         (["inspect", "m", "--exit-zero"], "--exit-zero"),
-        (["compare", "a", "b"], "compare"),
+        (["compare", "a"], "NEW.json"),
     ],
 )
 def test_wrong_usage_is_one_line_and_exit_code_2(arguments, words, capsys, in_folder):

@@ -1,0 +1,176 @@
+"""`privaudit gate`, `verify` and `compare`: what finished results allow, without torch."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from privaudit.cli.console import emit, say
+from privaudit.cli.options import (
+    AsJson,
+    ExitZero,
+    FailOnOption,
+    FormatOption,
+    MaxLeaked,
+    MaxReadable,
+    Quiet,
+    ResultArgument,
+    Verbose,
+)
+from privaudit.errors import ExitCode
+
+if TYPE_CHECKING:
+    from privaudit.model_digest import ModelDigest
+    from privaudit.result import AuditResult
+
+PolicyOption = Annotated[
+    Path | None, typer.Option("--policy", metavar="POLICY.toml", help="Allowances, demands and waivers: docs/gate.md.")
+]
+BaselineOption = Annotated[
+    Path | None, typer.Option("--baseline", metavar="OLD.json", help="What leaked there already does not fail.")
+]
+ModelOption = Annotated[
+    Path | None, typer.Option("--model", metavar="FILE", help="The file that is released; its sha256 must match.")
+]
+GateOut = Annotated[
+    Path | None, typer.Option("--out", metavar="DIR", help="Folder for gate.json and --format. Default: write nothing.")
+]
+
+
+def gate(
+    result: ResultArgument,
+    policy: PolicyOption = None,
+    baseline: BaselineOption = None,
+    model: ModelOption = None,
+    max_leaked: MaxLeaked = None,
+    max_readable: MaxReadable = None,
+    fail_on: FailOnOption = None,
+    out: GateOut = None,
+    format: FormatOption = None,
+    exit_zero: ExitZero = None,
+    quiet: Quiet = False,
+    verbose: Verbose = 0,
+) -> None:
+    """Pass or fail from a finished RESULT.json.
+
+    Needs neither GPU nor torch. Counts and verdict are recomputed from the records. Allowances: options, else the
+    policy, else (without a policy) those of the scan. Prints the verdict's status to stdout, every check to stderr.
+
+    --exit-zero does not hide that a check of the instrument did not run.
+    """
+    from privaudit import gate as gating
+    from privaudit.cli.gate_output import prepare, write
+    from privaudit.cli.summary import decision_lines
+    from privaudit.config import check_options
+    from privaudit.gate.policy import read_policy
+    from privaudit.result_file import read_result
+
+    chosen = check_options(max_leaked=max_leaked, max_readable=max_readable, fail_on=fail_on, format=format)
+    formats = prepare(out, chosen.pop("format"))
+    rules = gating.Rules(None if policy is None else read_policy(policy), **chosen, exit_zero=bool(exit_zero))
+    judged = read_result(result)
+    older = None if baseline is None else read_result(baseline)
+    digest = None if model is None else _digest(model, quiet)
+    decision = gating.decide(judged, rules, model=digest, baseline=older)
+    if not quiet:
+        _say_link(result)
+        for line in decision_lines(decision):
+            say(line)
+    if out is not None:
+        for path in write(out, formats, decision, judged, result):
+            say(f"wrote {path}")
+    emit(decision.verdict.status)
+    raise typer.Exit(decision.exit_code)
+
+
+def verify(
+    result: ResultArgument,
+    model: ModelOption = None,
+    reconstructions: Annotated[
+        bool,
+        typer.Option("--reconstructions", help="Also demand reconstructions.safetensors, and that it belongs here."),
+    ] = False,
+    quiet: Quiet = False,
+    verbose: Verbose = 0,
+) -> None:
+    """Check that RESULT.json is whole, sealed and agrees with itself.
+
+    Says nothing about leaks: exit code 0 means intact, 2 anything else. Prints the result's sha256 to stdout.
+    """
+    from privaudit.gate import require_model
+    from privaudit.gate.consistency import require_consistent
+    from privaudit.result_file import read_result
+
+    checked = read_result(result)
+    require_consistent(checked)
+    if model is not None:
+        require_model(checked, _digest(model, quiet))
+    if reconstructions:
+        _require_pictures(result, checked)
+    if not quiet:
+        _say_link(result)
+        say("intact: sealed, and counts, thresholds and verdict follow from its records; leaks are the gate's question")
+        say("the model's sha256 matches" if model is not None else f"it is about the model {checked.model.sha256}")
+    emit(checked.self_sha256)
+
+
+def compare(
+    old: Annotated[Path, typer.Argument(metavar="OLD.json", help="What an earlier scan wrote.")],
+    new: Annotated[Path, typer.Argument(metavar="NEW.json", help="What a later one wrote, on the same reference.")],
+    fail_on_new: Annotated[
+        bool, typer.Option("--fail-on-new", help="Exit 1 where a record leaks that did not.")
+    ] = False,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+    verbose: Verbose = 0,
+) -> None:
+    """New, gone and unchanged leaks between two results.
+
+    The exact McNemar test says whether more records changed one way than the other. Ids can be compared where both
+    scans had the same PRIVAUDIT_SALT, or --reveal; else no test is made.
+    """
+    from privaudit.gate.comparison import compare as compared
+    from privaudit.gate.comparison import comparison_line, listed_lines, n_shared
+    from privaudit.gate.consistency import require_consistent
+    from privaudit.result_file import read_result
+
+    before, after = read_result(old), read_result(new)
+    for one in (before, after):
+        require_consistent(one)
+    comparisons = compared(before, after)
+    if as_json:
+        document = {"comparisons": [comparison.model_dump(mode="json") for comparison in comparisons]}
+        emit(json.dumps(document, indent=1, allow_nan=False))
+    if not quiet:
+        if not n_shared(before, after):
+            say("no id is in both results: set PRIVAUDIT_SALT to one value for both scans, or --reveal")
+        for comparison in comparisons:
+            say(comparison_line(comparison))
+            for line in listed_lines(comparison):
+                say(line)
+    if fail_on_new and (not n_shared(before, after) or any(comparison.new for comparison in comparisons)):
+        raise typer.Exit(ExitCode.LEAK_FOUND if n_shared(before, after) else ExitCode.INCONCLUSIVE)
+
+
+def _digest(model: Path, is_quiet: bool) -> "ModelDigest":
+    from privaudit.model_digest import model_digest
+
+    digest = model_digest(model)
+    if digest.is_link and not is_quiet:
+        say(f"{model} is a symbolic link; hashed {digest.files[0]}")
+    return digest
+
+
+def _say_link(path: Path) -> None:
+    if path.is_symlink():
+        say(f"{path} is a symbolic link; read {path.resolve()}")
+
+
+def _require_pictures(path: Path, result: "AuditResult") -> None:
+    from privaudit.errors import ResultError
+    from privaudit.report.pictures import FILE_NAME, read_pictures
+
+    pictures = path.parent / FILE_NAME
+    if read_pictures(pictures, result) is None:
+        raise ResultError(f"expected the pictures of this result at {pictures}, found no such file; copy it there")

@@ -1,0 +1,61 @@
+"""What `gate --out` writes: its decision, and reports that show it."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from privaudit.errors import ConfigError, OutputError
+from privaudit.gate_decision import GateDecision
+from privaudit.result import AuditResult
+
+GATE_FILE = "gate.json"
+
+
+def prepare(out: Path | None, formats: Sequence[str] | None) -> tuple[str, ...]:
+    """Remove the decision of an earlier gate, so that one which fails leaves none behind that passed.
+
+    Raises:
+        ConfigError: formats without a folder to write them to.
+        OutputError: the old file cannot be removed.
+    """
+    if out is None:
+        if formats:
+            raise ConfigError("expected --out DIR beside --format, found none; a gate writes only where it is told to")
+        return ()
+    try:
+        (out / GATE_FILE).unlink(missing_ok=True)
+    except OSError as error:
+        raise OutputError(
+            f"expected a writable folder at {out}, found: {error.strerror}; choose another --out"
+        ) from None
+    return tuple(formats or ())
+
+
+def write(
+    out: Path, formats: Sequence[str], decision: GateDecision, result: AuditResult, result_path: Path
+) -> tuple[Path, ...]:
+    """Render every report, then write them and `gate.json` last.
+
+    Raises:
+        ResultError: pictures that do not belong to the result.
+        OutputError: the folder cannot be written.
+    """
+    from privaudit.result_file import write_private
+
+    rendered = _rendered(formats, decision, result, result_path) if formats else {}
+    text = decision.model_dump_json(indent=1) + "\n"
+    files = {**{out / name: content for name, content in rendered.items()}, out / GATE_FILE: text}
+    for path, content in files.items():
+        write_private(path, content.encode("utf-8"))
+    return tuple(files)
+
+
+def _rendered(formats: Sequence[str], decision: GateDecision, result: AuditResult, result_path: Path) -> dict[str, str]:
+    from privaudit.report import REPORTS, ReportOptions
+    from privaudit.report.pictures import FILE_NAME, read_pictures
+
+    reports = [REPORTS[name] for name in dict.fromkeys(formats)]
+    pictures = None
+    if any(report.needs_pictures for report in reports):
+        pictures = read_pictures(result_path.parent / FILE_NAME, result)
+    options = ReportOptions(decision=decision)
+    return {report.file_name: report.render(result, pictures, options) for report in reports}

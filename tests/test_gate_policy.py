@@ -1,0 +1,245 @@
+"""Policies, waivers, baselines and comparisons that are honest: what they allow, and that it stays visible."""
+
+import json
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from result_builder import INCONCLUSIVE, LEAK, NO_LEAK, NO_REFERENCE, Case, build
+from scipy.stats import binomtest
+from test_gate_tricks import renamed
+
+from privaudit.errors import ConfigError
+from privaudit.gate import Rules, decide
+from privaudit.gate.comparison import compare, mcnemar_p_value
+from privaudit.gate.doubts import MEANING, TOLERABLE, general_doubts, unmeasured
+from privaudit.gate.policy import Policy, PolicyFile, read_policy, records_allowed
+from privaudit.gate_decision import GateDecision
+from privaudit.identifiers import comparable, repeated
+from privaudit.result import AuditResult
+
+NOW = datetime(2026, 6, 1, tzinfo=UTC)
+EARLIER = "2026-01-01T00:00:00+00:00"
+
+
+def judged(result: AuditResult, baseline: AuditResult | None = None, **policy: object) -> GateDecision:
+    rules = Rules(PolicyFile(Policy.model_validate(policy), "policy.toml", "0" * 64))
+    return decide(result, rules, baseline=baseline, now=NOW)
+
+
+def status(decision: GateDecision, name: str) -> str:
+    return next(check.status for check in decision.checks if check.name == name)
+
+
+def written(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "policy.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_every_key_of_a_policy_is_read(tmp_path: Path) -> None:
+    text = """
+    fail_on = "rebuilt"
+    [allow]
+    rebuilt = "2%"
+    readable = 4
+    [allow.per_class."3"]
+    rebuilt = 1
+    [allow.per_class."*"]
+    readable = "50 %"
+    [inconclusive]
+    tolerate = ["not-applicable", "allowance-not-confirmed"]
+    [minimum]
+    budget = "standard"
+    budget_seconds = 60
+    controls = 100
+    records = 50
+    tool_version = "0.1.0"
+    [[waiver]]
+    target = "rebuilt"
+    reason = "public images"
+    owner = "privacy office"
+    expires = 2027-01-31
+    model_sha256 = "00"
+    """
+    read = read_policy(written(tmp_path, text))
+    policy = read.policy
+    assert (policy.fail_on, policy.allow.rebuilt, policy.allow.readable) == ("rebuilt", "2%", 4)
+    assert policy.allow.per_class["3"].rebuilt == 1 and policy.allow.per_class["*"].readable == "50 %"
+    assert policy.inconclusive.tolerate == ("not-applicable", "allowance-not-confirmed")
+    assert (policy.minimum.budget, policy.minimum.controls, policy.minimum.records) == ("standard", 100, 50)
+    assert policy.waiver[0].expires == date(2027, 1, 31)
+    assert read.name == "policy.toml" and len(read.sha256) == 64
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[allow]\nrebuild = 1", "nearest valid one is 'rebuilt'"),
+        ("max_leaked = 1", "found 'max_leaked'"),
+        ("[allow]\nrebuilt = 0.02", 'a count such as 4 or a share such as "2%"'),
+        ("[allow]\nrebuilt = true", "a count such as 4"),
+        ('[allow]\nrebuilt = "120%"', "a share such as"),
+        ("[allow]\nrebuilt = -1", "a count of 0 or more"),
+        ("[minimum]\ncontrols = 1.5", "a whole number"),
+        ("[minimum]\nbudget_seconds = nan", "minimum.budget_seconds"),
+        ('[minimum]\nbudget = "huge"', "one of 'quick', 'standard' or 'thorough'"),
+        ('[minimum]\ntool_version = "new"', "a version such as"),
+        ('[inconclusive]\ntolerate = ["other"]', "inconclusive.tolerate.0"),
+        ('[[waiver]]\ntarget = ""', "waiver.0.target"),
+        ('[[waiver]]\ntarget = "x"\nexpires = "some day"', "waiver.0.expires"),
+        ("[allow", "expected TOML"),
+        ("\ufeff[allow]", "expected TOML"),
+    ],
+)
+def test_a_policy_that_cannot_be_understood_is_one_line(text: str, words: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        read_policy(written(tmp_path, text))
+    assert words in str(caught.value) and "\n" not in str(caught.value)
+    assert "policy.toml" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("allowance", "n", "expected"), [(3, 10, 3), ("2%", 50, 1), ("2%", 49, 0), ("29%", 100, 29), ("100 %", 7, 7)]
+)
+def test_shares_are_rounded_down(allowance: int | str, n: int, expected: int) -> None:
+    assert records_allowed(allowance, n) == expected
+
+
+def test_an_empty_policy_allows_nothing() -> None:
+    result = build(NO_LEAK)
+    assert decide(result, Rules(), now=NOW).exit_code == 0
+    assert judged(result).exit_code == 3
+    assert judged(result, allow={"rebuilt": 4, "readable": "8%"}).exit_code == 0
+
+
+def test_options_come_before_the_policy() -> None:
+    policy = PolicyFile(Policy.model_validate({"allow": {"rebuilt": 50, "readable": 50}}), "policy.toml", "")
+    assert decide(build(LEAK), Rules(policy), now=NOW).exit_code == 0
+    assert decide(build(LEAK), Rules(policy, max_leaked=4), now=NOW).exit_code == 1
+    assert decide(build(LEAK), Rules(policy, max_leaked=4, fail_on="membership"), now=NOW).exit_code == 3
+
+
+def test_a_class_above_its_limit_fails_whatever_the_whole_may() -> None:
+    allow = {"rebuilt": 50, "readable": 50}
+    labels = [r.label for r in build(LEAK).evidence.records if r.leaked]  # type: ignore[union-attr]
+    worst = max(set(labels), key=labels.count)
+    n = labels.count(worst)
+    for limit, code in ((n, 0), (n - 1, 1)):
+        decision = judged(build(LEAK), allow={**allow, "per_class": {str(worst): {"rebuilt": limit}}})
+        assert decision.exit_code == code
+    assert judged(build(LEAK), allow={**allow, "per_class": {"*": {"rebuilt": 0}}}).exit_code == 1
+    for labelled in (build(LEAK), build(LEAK, has_labels=False)):
+        decision = judged(labelled, allow={**allow, "per_class": {"77": {"rebuilt": 0}}})
+        assert (decision.exit_code, status(decision, "class-77-rebuilt")) == (3, "error")
+    assert judged(build(LEAK, has_labels=False), allow={**allow, "per_class": {"*": {"rebuilt": 9}}}).exit_code == 3
+
+
+REASONS = {
+    "allowance-not-confirmed": INCONCLUSIVE,
+    "no-controls": Case(n_controls=5),
+    "not-applicable": Case(applicable=False, n_readable=0),
+    "interrupted": Case(n_rebuilt=0, n_readable=0, interrupted=True),
+    "budget-not-saturated": Case(n_rebuilt=10, n_readable=0, is_saturated=False),
+}
+
+
+@pytest.mark.parametrize(("code", "case"), REASONS.items(), ids=REASONS)
+def test_a_tolerated_reason_passes_and_is_named(code: str, case: Case) -> None:
+    allow = {} if code == "allowance-not-confirmed" else {"rebuilt": 30, "readable": 4}
+    refused = judged(build(case), allow=allow)
+    assert refused.exit_code == 3
+    tolerated = judged(build(case), allow=allow, inconclusive={"tolerate": [code]})
+    assert tolerated.exit_code == 0
+    assert tolerated.verdict.status == "inconclusive"
+    assert any(f"Tolerated by policy ({code})" in reason for reason in tolerated.reasons)
+    others = sorted(TOLERABLE - {code})
+    assert judged(build(case), allow=allow, inconclusive={"tolerate": others}).exit_code == 3
+
+
+@pytest.mark.parametrize(
+    "case", [NO_REFERENCE, Case(positive="failed"), Case(negative="failed"), Case(negative="not_run", n_rebuilt=0)]
+)
+def test_what_no_policy_can_tolerate(case: Case) -> None:
+    policy = {"allow": {"rebuilt": 50, "readable": 50}, "inconclusive": {"tolerate": sorted(TOLERABLE)}}
+    assert judged(build(case), **policy).exit_code == 3
+
+
+@pytest.mark.parametrize("case", [LEAK, NO_LEAK, INCONCLUSIVE, NO_REFERENCE, *REASONS.values()])
+def test_every_reason_of_a_verdict_has_a_code(case: Case) -> None:
+    result = build(case)
+    codes = {doubt.code for doubt in (*general_doubts(result), *unmeasured(result).values())}
+    assert "other" not in codes and codes <= set(MEANING)
+
+
+def test_a_waived_record_stays_visible_and_the_rest_is_judged_alone() -> None:
+    result = build(Case(n_rebuilt=1, n_readable=0))
+    assert result.evidence is not None
+    leaked = next(record for record in result.evidence.records if record.leaked)
+    granted = {
+        "reason": "taken with consent",
+        "owner": "privacy office",
+        "expires": "2026-06-01",
+        "model_sha256": result.model.sha256,
+    }
+    allow = {"rebuilt": 4, "readable": 4}
+    assert judged(result, allow=allow).exit_code == 3
+    for target in (leaked.id, f"rebuilt:{leaked.id}", leaked.id.upper()):
+        decision = judged(result, allow=allow, waiver=[{**granted, "target": target}])
+        assert (decision.exit_code, decision.waivers[0].status) == (0, "applied")
+        assert status(decision, "rebuilt") == status(decision, "waiver") == "waived"
+        assert any("1 of 50 records rebuilt" in check.message for check in decision.checks)
+    assert judged(result, allow={"rebuilt": 3, "readable": 4}, waiver=[{**granted, "target": leaked.id}]).exit_code == 3
+
+
+def test_only_new_leaks_fail_and_gone_ones_are_listed() -> None:
+    result = build(Case(n_rebuilt=10, n_readable=0))
+    allow = {"rebuilt": 4, "readable": 4}
+    same = renamed(build(Case(n_rebuilt=10, n_readable=0)), EARLIER)
+    more = renamed(build(Case(n_rebuilt=20, n_readable=0)), EARLIER)
+    fewer = renamed(build(Case(n_rebuilt=5, n_readable=0)), EARLIER)
+    assert judged(result, allow=allow).exit_code == 1
+    for baseline, code in ((same, 0), (more, 0), (fewer, 1)):
+        decision = judged(result, baseline, allow=allow)
+        assert decision.exit_code == code, decision.checks
+    assert len(judged(result, more, allow=allow).comparisons[0].gone) == 10
+    failing = judged(result, fewer, allow=allow)
+    assert len(failing.comparisons[0].new) == 5 and status(failing, "baseline-rebuilt") == "failed"
+
+
+def test_all_known_leaves_nothing_to_judge() -> None:
+    decision = judged(build(LEAK), renamed(build(LEAK), EARLIER), allow={"rebuilt": 4})
+    assert status(decision, "membership") == "waived"
+    assert "Every record is waived or known" in next(c.message for c in decision.checks if c.name == "membership")
+
+
+def test_comparing_lists_new_gone_and_unchanged() -> None:
+    old, new = build(Case(n_rebuilt=12, n_readable=3)), build(Case(n_rebuilt=10, n_readable=4))
+    rebuilt, membership = compare(old, new)
+    assert (len(rebuilt.new), len(rebuilt.gone), len(rebuilt.unchanged), rebuilt.shared) == (0, 2, 10, 50)
+    assert rebuilt.p_value == mcnemar_p_value(0, 2)
+    assert membership.finding == "membership"
+    nothing = compare(renamed(old, EARLIER, "x"), new)[0]
+    assert (nothing.p_value, nothing.shared, len(nothing.new)) == (None, 0, 10)
+
+
+@given(st.integers(0, 200), st.integers(0, 200))
+def test_the_matched_test_is_the_binomial_one(n_new: int, n_gone: int) -> None:
+    expected = 1.0 if n_new + n_gone == 0 else binomtest(n_new, n_new + n_gone).pvalue
+    assert mcnemar_p_value(n_new, n_gone) == pytest.approx(expected, rel=1e-9)
+    assert mcnemar_p_value(n_new, n_gone) == mcnemar_p_value(n_gone, n_new)
+
+
+@given(st.text(), st.text())
+def test_ids_compare_as_they_look(one: str, other: str) -> None:
+    assert comparable(comparable(one)) == comparable(one)
+    assert (repeated([one, other]) is None) == (comparable(one) != comparable(other))
+
+
+def test_a_decision_is_json_without_nan() -> None:
+    decision = judged(build(LEAK), renamed(build(NO_LEAK), EARLIER))
+    document = json.loads(decision.model_dump_json(), parse_constant=pytest.fail)
+    assert GateDecision.model_validate(document) == decision
+    assert (document["schema_version"], document["exit_code"], document["policy"]) == ("1.0", 1, "policy.toml")
