@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 from privaudit.matching import MatchTable
 from privaudit.membership.table import OperatingPoint as MeasuredPoint
 from privaudit.membership.table import operating_points
-from privaudit.result import CalibratedThreshold, CrossFit, OperatingPoint, PublishedThreshold
+from privaudit.result import CalibratedThreshold, CrossFit, OperatingPoint, PublishedThreshold, StrictestThreshold
 from privaudit.ssim import PUBLISHED_THRESHOLD
 from privaudit.statistics import (
+    TWO_LOOKS,
     CrossFitted,
     QuantileThreshold,
     auc,
@@ -49,8 +50,8 @@ def calibrated(
         return _uncalibrated(fpr, n, control.reason)
     placebo = _placebo_quantile(table, fpr)
     threshold = control.value if placebo is None else max(control.value, placebo)
-    is_found = members > threshold
-    found = int((is_found if is_decoy is None else is_found & ~is_decoy).sum())
+    is_counted = np.ones(n, dtype=bool) if is_decoy is None else ~is_decoy
+    found = int(((members > threshold) & is_counted).sum())
     false = int((controls > threshold).sum())
     judged = cross_fitted(controls, fpr, halves(len(controls), seed), -np.inf if placebo is None else placebo)
     return CalibratedThreshold(
@@ -68,6 +69,21 @@ def calibrated(
         cross_fit=cross_fit(judged),
         auc=auc(-members, -controls),
         operating_points=points(operating_points(members, controls)),
+        strictest=_strictest(table, controls, is_counted),
+    )
+
+
+def _strictest(table: MatchTable, controls: NDArray[np.float64], is_counted: NDArray[np.bool_]) -> StrictestThreshold:
+    nulls = [controls] if table.placebo_ssim is None else [controls, table.placebo_ssim.ravel()]
+    ssim = max(float(null.max()) for null in nulls)
+    fpr = max(1 / (len(null) + 1) for null in nulls)
+    n, found = len(is_counted), int(((table.members.ssim > ssim) & is_counted).sum())
+    return StrictestThreshold(
+        ssim=ssim,
+        fpr=fpr,
+        members_leaked=found,
+        interval_low=lower_bound_beyond_chance(found, n, fpr, TWO_LOOKS),
+        p_value=precedence_p_value(found, n, 1, len(controls)),
     )
 
 

@@ -22,6 +22,7 @@ from privaudit.result_evidence import (
     OperatingPoint,
     PublishedThreshold,
     Record,
+    StrictestThreshold,
 )  # fmt: skip
 
 __all__ = [
@@ -49,6 +50,7 @@ __all__ = [
     "PublishedThreshold",
     "Reproduce",
     "SpectrumCut",
+    "StrictestThreshold",
     "Tool",
     "Verdict",
     "VerdictStatus",

@@ -48,6 +48,23 @@ class OperatingPoint(Record):
     reason: str
 
 
+class StrictestThreshold(Record):
+    """Above every control and every score of the placebo: what few images rebuilt well are seen by.
+
+    Attributes:
+        ssim: the largest score of a control or of the placebo.
+        fpr: rate at which a picture never trained on exceeds it at most.
+        members_leaked: records above it, at least `interval_low` of them beyond chance at 97.5 % confidence.
+        p_value: exact test that members and controls are exchangeable.
+    """
+
+    ssim: float
+    fpr: float
+    members_leaked: int
+    interval_low: float
+    p_value: float | None
+
+
 class CalibratedThreshold(Record):
     """The threshold at the stated false-positive rate: the larger of the control and the placebo quantile.
 
@@ -55,7 +72,8 @@ class CalibratedThreshold(Record):
     `interval_low`/`interval_high`: Clopper–Pearson 95 % bounds on the number of leaked records in a population like the
     reference, scaled to the reference's size. `p_value`: exact test that members and controls are exchangeable;
     `placebo_p_value`: that the reconstructions are one more set of unoptimised draws. `auc` and `operating_points`
-    compare the best SSIM of members with that of controls alone.
+    compare the best SSIM of members with that of controls alone. `strictest`: a second look, which the verdict corrects
+    for.
     """
 
     ssim: float | None
@@ -72,6 +90,7 @@ class CalibratedThreshold(Record):
     cross_fit: CrossFit | None = None
     auc: float | None = None
     operating_points: tuple[OperatingPoint, ...] = ()
+    strictest: StrictestThreshold | None = None
 
 
 class MembershipPart(Record):

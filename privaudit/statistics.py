@@ -17,6 +17,10 @@ ROUNDING = 1e-9
 """Absorbs binary rounding of products such as 0.29 * 100 = 28.999999999999996 before `floor`; far below one count."""
 
 
+TWO_LOOKS = 0.975
+"""Confidence of each of two bounds of which the better one is taken, so that it holds at 95 % (Bonferroni)."""
+
+
 @dataclass(frozen=True)
 class CountsInterval:
     """Clopper-Pearson bounds on a count, in records: 0 <= low <= k <= high <= n."""

@@ -4,15 +4,17 @@ In: two measured findings (rebuilt, membership), the state of the instrument, wh
 Pure Python over the result schema; must not know tensors, files or torch, because `gate` runs where only Python is.
 
 The rule. For a finding with k of n records above a threshold of stated false-positive rate:
-    lower = max(0, Clopper-Pearson low - n * fpr)   leaks beyond chance; decides `leak_found`
+    lower = max(0, Clopper-Pearson low - n * fpr)   leaks beyond chance; decides `leak_found`. For rebuilt images the
+                                                    better of two bounds, at the stated rate and above every control and
+                                                    placebo score, each at 97.5 % confidence
     upper = Clopper-Pearson high                    chance is not subtracted; decides `no_leak_found`
 A finding is `found` when lower > allowance and both exact tests say so (p at most 0.01): members are not exchangeable
-with controls, and the reconstructions are not one more set of unoptimised draws; `not_found` when upper <= allowance,
+with controls (for rebuilt images the better of two p-values, doubled), and the reconstructions are not one more set of
+unoptimised draws; `not_found` when upper <= allowance,
 and inconclusive between. Because 0 of 50 still has an upper bound of 3.6 records, an allowance of 0 cannot be confirmed
 by any sample; the verdict then names the smallest allowance that the data support (here 4).
-The tests apply at every allowance, so that raising an allowance never makes a verdict worse. With two findings, and two
-tests of which one is used for the first, at most 3 in 100 audits with nothing to find say `leak_found`
-(docs/evidence.md has the measured rate).
+The tests apply at every allowance, so that raising an allowance never makes a verdict worse. docs/evidence.md has the
+measured rate of `leak_found` where there is nothing to find.
 """
 
 from math import ceil

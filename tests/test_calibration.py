@@ -5,7 +5,7 @@ import pytest
 
 from privaudit.calibration import calibrated, published, record_p_values
 from privaudit.matching import MatchTable, Scores
-from privaudit.statistics import exchangeability_p_value, precedence_p_value
+from privaudit.statistics import exchangeability_p_value, lower_bound_beyond_chance, precedence_p_value
 
 FPR = 0.01
 
@@ -100,3 +100,17 @@ def test_operating_points_compare_with_controls_alone():
     assert (at_one_percent.fpr, at_one_percent.members_found, at_one_percent.tpr) == (0.01, 2, pytest.approx(2 / 3))
     assert at_a_tenth.members_found is None and "1000 controls" in at_a_tenth.reason
     assert found.members_leaked == 0 and found.auc is not None and found.auc > 0.7
+
+
+def test_few_images_rebuilt_well_are_seen_above_every_null():
+    """Eight of 500 drown in the five that 1 % lets pass; above all of 999 controls chance gives half a one."""
+    controls = np.linspace(0, 0.3, 999)
+    members = np.append(np.linspace(0, 0.29, 492), np.full(8, 0.9))
+    found = calibrated(table(members, controls, np.full((4, 500), 0.2)), FPR)
+    assert found.strictest is not None and found.interval_low == 0
+    assert (found.strictest.ssim, found.strictest.members_leaked) == (0.3, 8)
+    assert found.strictest.fpr == pytest.approx(1 / 1000)
+    assert found.strictest.interval_low == pytest.approx(lower_bound_beyond_chance(8, 500, 0.001, 0.975)) > 2
+    assert found.strictest.p_value == precedence_p_value(8, 500, 1, 999) < 0.005
+    few_draws = calibrated(table(members, controls, np.full((1, 500), 0.2)), FPR).strictest
+    assert few_draws is not None and few_draws.fpr == pytest.approx(1 / 501)

@@ -7,8 +7,8 @@ from result_builder import INCONCLUSIVE, LEAK, NO_LEAK, NO_REFERENCE, build
 
 from privaudit.coverage import not_run, refined_instead, shortfalls_of, unexplained
 from privaudit.errors import ExitCode
-from privaudit.findings import FindingInput
-from privaudit.result import BudgetPoint, Instrument, Verdict
+from privaudit.findings import FindingInput, rebuilt_input
+from privaudit.result import BudgetPoint, Instrument, StrictestThreshold, Verdict
 from privaudit.statistics import counts_interval, lower_bound_beyond_chance
 from privaudit.verdict import budget_saturated, decide, exit_code, supported_allowance, verdict_for
 
@@ -133,6 +133,27 @@ def test_a_leak_needs_reconstructions_to_differ_from_unoptimised_draws() -> None
     assert found.status == "inconclusive" and found.findings[0].status == "inconclusive"
     assert "unoptimised draws" in found.reasons[0] and "p = 0.03" in found.reasons[0]
     assert verdict(replace(FOUND, placebo_p_value=0.01), NOTHING[1]).status == "leak_found"
+
+
+@pytest.mark.parametrize(
+    ("low", "p", "stated_p", "expected_low", "expected_p"),
+    [(3.0, 0.002, 0.3, 3.0, 0.004), (0.0, 0.9, 0.003, None, 0.006), (3.0, None, 0.3, None, 0.3)],
+)
+def test_the_second_look_is_corrected_for(
+    low: float, p: float | None, stated_p: float, expected_low: float | None, expected_p: float
+) -> None:
+    result = build(LEAK, n_rebuilt=3)
+    assert result.evidence is not None
+    strictest = StrictestThreshold(ssim=0.43, fpr=0.002, members_leaked=3, interval_low=low, p_value=p)
+    threshold = result.evidence.calibrated_threshold.model_copy(update={"strictest": strictest, "p_value": stated_p})
+    found = rebuilt_input(
+        result.evidence.model_copy(update={"calibrated_threshold": threshold}), result.preflight, allowance=0
+    )
+    confidence = 0.95 if p is None else 0.975
+    stated = lower_bound_beyond_chance(threshold.members_leaked, 50, 0.01, confidence)
+    assert found.interval_low == pytest.approx(stated if expected_low is None else max(expected_low, stated))
+    assert found.p_value == pytest.approx(expected_p)
+    assert found.interval_high == counts_interval(threshold.members_leaked, 50).high
 
 
 def test_findings_carry_what_they_rest_on() -> None:

@@ -8,10 +8,18 @@ the ones that a scan made: see docs/gate.md.
 from collections.abc import Iterator
 
 from privaudit.errors import ResultError
-from privaudit.gate.scores import ROUNDED, count_below, count_range, p_value_of, quantile_problem, supports
+from privaudit.gate.scores import (
+    ROUNDED,
+    count_below,
+    count_range,
+    p_value_of,
+    quantile_problem,
+    strictest_of,
+    supports,
+)
 from privaudit.identifiers import is_plain, repeated
 from privaudit.result import AuditResult, Evidence, Verdict
-from privaudit.statistics import counts_interval, exchangeability_p_value, lower_bound_beyond_chance
+from privaudit.statistics import TWO_LOOKS, counts_interval, exchangeability_p_value, lower_bound_beyond_chance
 from privaudit.text import one_line
 from privaudit.verdict import P_VALUE_LIMIT, verdict_for
 
@@ -126,6 +134,7 @@ def _rebuilt_problems(evidence: Evidence) -> Iterator[str]:
             said = "leaked" if record.leaked else "not leaked"
             yield f"record {record.id} {said} with SSIM {record.ssim} and a threshold of {calibrated.ssim:.4f}"
     yield from _threshold_problems(evidence)
+    yield from _strictest_problems(evidence)
     yield from _figure_problems(
         "rebuilt", leaked, evidence, calibrated.controls_leaked, calibrated.fpr, calibrated.p_value,
         (calibrated.interval_low, calibrated.interval_high),
@@ -165,6 +174,27 @@ def _threshold_problems(evidence: Evidence) -> Iterator[str]:
         low, high = count_range(listed.control_ssim, calibrated.ssim)
         if not low <= calibrated.controls_leaked <= high:
             yield f"{calibrated.controls_leaked} controls above the threshold and {high} such scores"
+
+
+def _strictest_problems(evidence: Evidence) -> Iterator[str]:
+    """The second look is above every listed score, and counts what lies above it."""
+    strictest, listed = evidence.calibrated_threshold.strictest, evidence.distributions
+    if strictest is None:
+        return
+    nulls = [scores for scores in (listed.control_ssim, listed.placebo_ssim) if scores]
+    largest = max(max(scores) for scores in nulls)
+    if abs(strictest.ssim - largest) > 2 * ROUNDED:
+        yield f"a strictest threshold of {strictest.ssim:.4f} and scores up to {largest:.4f}"
+    if not 0 < strictest.fpr <= max(1 / (len(scores) + 1) for scores in nulls) + _BOUND:
+        yield f"a strictest threshold at a rate of {strictest.fpr}"
+    found = sum(record.ssim > strictest.ssim and record.nearer_decoy is None for record in evidence.records)
+    exact = lower_bound_beyond_chance(found, evidence.members, strictest.fpr, TWO_LOOKS)
+    if strictest.members_leaked != found or abs(strictest.interval_low - exact) > _BOUND:
+        yield f"{strictest.members_leaked} records above the strictest threshold, and {found} of the list"
+    if strictest.p_value is None or (strictest.p_value > P_VALUE_LIMIT / 2 and exact > 0):
+        again = strictest_of(evidence, strictest, evidence.records).p_value
+        if not _is_same(strictest.p_value, again):
+            yield f"a p-value of {strictest.p_value} for {found} records above the strictest threshold"
 
 
 def _membership_problems(evidence: Evidence) -> Iterator[str]:

@@ -4,9 +4,9 @@ In: evidence and ids. Out: the finding on what remains. The rule itself is `priv
 """
 
 from privaudit.gate.comparison import is_leak
-from privaudit.gate.scores import p_value_of
+from privaudit.gate.scores import p_value_of, strictest_of
 from privaudit.identifiers import comparable
-from privaudit.result import AuditResult, Evidence, Finding, Verdict
+from privaudit.result import AuditResult, Evidence, EvidenceRecord, Finding, Verdict
 from privaudit.statistics import counts_interval, lower_bound_beyond_chance
 from privaudit.verdict import verdict_for
 
@@ -38,16 +38,19 @@ def finding_without(result: AuditResult, verdict: Verdict, finding: Finding, exc
     return next(other for other in reduced.findings if other.name == finding.name)
 
 
-def _reduced(evidence: Evidence, name: str, kept: tuple[object, ...], k: int) -> Evidence:
+def _reduced(evidence: Evidence, name: str, kept: tuple[EvidenceRecord, ...], k: int) -> Evidence:
     """Evidence on `k` of the kept records; figures of the other finding are left as they were and not read."""
     n = len(kept)
     part = evidence.calibrated_threshold if name == "rebuilt" else evidence.membership
-    figures = {
+    figures: dict[str, object] = {
         "members_leaked" if name == "rebuilt" else "members_found": k,
         "interval_low": lower_bound_beyond_chance(k, n, part.fpr),
         "interval_high": counts_interval(k, n).high,
         "p_value": p_value_of(evidence, name, k, n),
     }
+    strictest = evidence.calibrated_threshold.strictest
+    if name == "rebuilt" and strictest is not None:
+        figures["strictest"] = strictest_of(evidence, strictest, kept)
     field = "calibrated_threshold" if name == "rebuilt" else "membership"
     # The other finding's counts may exceed the records that are left; it is set to none, so that they fit.
     other = (

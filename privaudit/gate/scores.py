@@ -6,8 +6,15 @@ In: sequences of numbers, or evidence. Out: ranges that a stated count must lie 
 from collections.abc import Sequence
 from math import floor
 
-from privaudit.result_evidence import Evidence
-from privaudit.statistics import ROUNDING, exchangeability_p_value, precedence_p_value, quantile_threshold
+from privaudit.result_evidence import Evidence, EvidenceRecord, StrictestThreshold
+from privaudit.statistics import (
+    ROUNDING,
+    TWO_LOOKS,
+    exchangeability_p_value,
+    lower_bound_beyond_chance,
+    precedence_p_value,
+    quantile_threshold,
+)
 
 ROUNDED = 0.5e-4 + 1e-9
 """Half a unit of the last place of listed scores, which have four digits (`privaudit.evidence`)."""
@@ -75,3 +82,23 @@ def p_value_of(evidence: Evidence, name: str, k: int, n: int) -> float | None:
         return exchangeability_p_value(k, n, calibrated.controls_leaked, n_controls)
     rank = min(max(1, floor(fpr * (n_controls + 1) + ROUNDING)), max(n_controls, 1))
     return precedence_p_value(k, n, rank, n_controls)
+
+
+def strictest_of(
+    evidence: Evidence, stated: StrictestThreshold, records: Sequence[EvidenceRecord]
+) -> StrictestThreshold:
+    """The look above every control and placebo score, at its stated threshold, on these records.
+
+    Args:
+        evidence: whose controls apply.
+        stated: threshold and rate.
+        records: those that are counted.
+    """
+    k = sum(record.ssim > stated.ssim and record.nearer_decoy is None for record in records)
+    return stated.model_copy(
+        update={
+            "members_leaked": k,
+            "interval_low": lower_bound_beyond_chance(k, len(records), stated.fpr, TWO_LOOKS),
+            "p_value": precedence_p_value(k, len(records), 1, evidence.controls),
+        }
+    )

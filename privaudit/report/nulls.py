@@ -34,6 +34,16 @@ def rebuilt_null_details(evidence: Evidence) -> tuple[tuple[str, str], ...]:
     details = list(cross_fit_details(calibrated.cross_fit))
     if calibrated.placebo_p_value is not None:
         details.append(("Exact test, against unoptimised draws", f"p = {words.p_value(calibrated.placebo_p_value)}"))
+    if calibrated.strictest is not None:
+        strictest = calibrated.strictest
+        counted = words.of(strictest.members_leaked, evidence.members)
+        details.append(
+            (
+                f"Above every control and placebo score (SSIM {strictest.ssim:.3f})",
+                f"{counted}, at least "
+                f"{strictest.interval_low:.1f} beyond chance; p = {words.p_value(strictest.p_value)}",
+            )
+        )
     q_values = [record.q_value for record in evidence.records if record.q_value is not None]
     if q_values:
         surprising = sum(q <= DISCOVERY_RATE for q in q_values)
