@@ -93,7 +93,12 @@ def hook_repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def try_repo(hook_repository: Path, tmp_path_factory: pytest.TempPathFactory) -> "TryRepo":
-    return TryRepo(hook_repository, tmp_path_factory.getbasetemp() / "pre-commit")
+    """With the packages of this environment but privaudit, which only the hook's own environment then has."""
+    others = tmp_path_factory.mktemp("others")
+    for package in Path(sysconfig.get_path("purelib")).iterdir():
+        if "privaudit" not in package.name and package.suffix != ".pth":
+            (others / package.name).symlink_to(package)
+    return TryRepo(hook_repository, others, tmp_path_factory.mktemp("pre-commit"))
 
 
 class TryRepo:
@@ -103,8 +108,8 @@ class TryRepo:
     as is the build backend.
     """
 
-    def __init__(self, repo: Path, home: Path) -> None:
-        self.repo, self.home = repo, home
+    def __init__(self, repo: Path, others: Path, home: Path) -> None:
+        self.repo, self.others, self.home = repo, others, home
 
     def __call__(self, folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
         command = [sys.executable, "-m", "pre_commit", "try-repo", str(self.repo), "privaudit-gate", "--verbose"]
@@ -114,7 +119,7 @@ class TryRepo:
             "PIP_NO_DEPS": "1",
             "PIP_NO_BUILD_ISOLATION": "0",  # pip's own spelling of "no isolation"
             "PIP_NO_INDEX": "1",
-            "PYTHONPATH": sysconfig.get_path("purelib"),
+            "PYTHONPATH": str(self.others),
         }
         return subprocess.run(
             [*command, *arguments], cwd=folder, env=environ, capture_output=True, text=True, check=False, timeout=300

@@ -16,6 +16,8 @@ from composite_action import CompositeAction
 from result_builder import LEAK, NO_LEAK, write_audit
 
 from privaudit.cli.app import app
+from privaudit.report import REPORTS
+from privaudit.report.sarif_rules import RULES
 
 ROOT = Path(__file__).parents[1]
 FILES = {
@@ -285,3 +287,14 @@ def test_the_example_workflow_uses_inputs_and_outputs_that_exist() -> None:
     (step,) = [step for step in job["steps"] if "privaudit" in step.get("uses", "")]
     assert set(step["with"]) <= set(ACTION["inputs"])
     assert "steps.privaudit.outputs.exit-code" in text and "exit-code" in ACTION["outputs"]
+
+
+def test_the_page_names_every_format_rule_and_input() -> None:
+    page = (ROOT / "docs" / "formats.md").read_text(encoding="utf-8")
+    for name, report in REPORTS.items():
+        assert f"| `{name}` | `{report.file_name}` |" in page
+    for rule in RULES:
+        assert f"| {rule.id} | {rule.level} |" in page
+    assert all(f"`{name}`" in page for name in (*ACTION["inputs"], *ACTION["outputs"]))
+    for link in re.findall(r"\]\(\.\./([^)]+)\)", page):
+        assert (ROOT / link).exists(), link

@@ -4,10 +4,10 @@ In: a result, and a gate's decision where there is one. Out: Markdown without pi
 Foreign text is escaped, so that it can neither format nor mention anybody.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import ClassVar
 
-from privaudit.gate_decision import GateDecision
+from privaudit.gate_decision import GateDecision, WaiverState
 from privaudit.report import sections, sentences, words
 from privaudit.report.decision import judged, record_hider, target_text
 from privaudit.report.figures import finding_figures
@@ -102,7 +102,7 @@ def _gate(result: AuditResult, decision: GateDecision) -> list[str]:
     lines += ["", *_shortened(("check", "status", "why"), checks)]
     if decision.waivers:
         waivers = [
-            (target_text(waiver, hide), waiver.status, waiver.expires, waiver.owner, hide(waiver.reason))
+            (target_text(waiver, hide), waiver.status, *(said or "not stated" for said in _terms(waiver, hide)))
             for waiver in sorted(decision.waivers, key=lambda waiver: waiver.status == "applied")
         ]
         lines += ["", *_shortened(("waiver of", "status", "until", "owner", "reason"), waivers)]
@@ -119,6 +119,10 @@ def _gate(result: AuditResult, decision: GateDecision) -> list[str]:
         heads = ("since the baseline", "new", "gone", "unchanged", "records in both", "exact matched test, p")
         lines += ["", *table(heads, rows)]
     return [*lines, ""]
+
+
+def _terms(waiver: WaiverState, hide: Callable[[str], str]) -> tuple[str, str, str]:
+    return waiver.expires, waiver.owner, hide(waiver.reason)
 
 
 def _shortened(heads: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> list[str]:

@@ -107,6 +107,14 @@ def test_markdown_shows_checks_waivers_and_changes() -> None:
     assert "exit code" not in render("markdown", LEAK)
 
 
+def test_markdown_says_what_a_waiver_does_not_state() -> None:
+    result = build(LEAK)
+    base = decision(result)
+    waiver = base.waivers[3].model_copy(update={"owner": "", "reason": "", "expires": ""})
+    text = rendered("markdown", result, base.model_copy(update={"waivers": (waiver,)}))
+    assert "| rebuilt | refused | not stated | not stated | not stated |" in text
+
+
 def test_markdown_of_a_thousand_waivers_still_fits_a_comment() -> None:
     result = build(LEAK)
     base = decision(result)
