@@ -8,10 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel
-from result_builder import INCONCLUSIVE, LEAK, NO_LEAK, NO_REFERENCE, Case, build
+from result_builder import INCONCLUSIVE, LEAK, NO_LEAK, NO_REFERENCE, Case, build, write_audit
 from scipy.stats import binomtest
-from test_gate_tricks import renamed
+from test_gate_tricks import renamed, seal
 
+from privaudit.cli import run
 from privaudit.errors import ConfigError
 from privaudit.gate import Rules, decide
 from privaudit.gate.comparison import compare, mcnemar_p_value
@@ -29,6 +30,7 @@ from privaudit.gate.policy import (
 from privaudit.gate_decision import GateDecision
 from privaudit.identifiers import comparable, repeated
 from privaudit.result import AuditResult
+from privaudit.result_file import read_result, to_json
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 EARLIER = "2026-01-01T00:00:00+00:00"
@@ -278,3 +280,59 @@ def test_the_documented_policy_is_one(tmp_path: Path) -> None:
     text = PAGE.split("```toml")[1].split("```")[0]
     policy = read_policy(written(tmp_path, text)).policy
     assert policy.waiver[0].owner == "privacy office" and policy.allow.per_class["3"].rebuilt == 1
+
+
+def test_a_result_of_an_older_version_is_judged_by_the_rule_of_today(tmp_path: Path) -> None:
+    """Verdicts once had neither totals nor p-values, and may have been milder; what they say is not believed."""
+    for case, code in ((LEAK, 1), (NO_LEAK, 0), (INCONCLUSIVE, 3)):
+        document = json.loads(to_json(build(case)))
+        for finding in document["verdict"]["findings"]:
+            for name in ("total", "threshold", "fpr", "p_value"):
+                del finding[name]
+        document["verdict"]["status"] = "no_leak_found"
+        path = tmp_path / "result.json"
+        path.write_text(json.dumps(seal(document)), encoding="utf-8")
+        assert decide(read_result(path), Rules(), now=NOW).exit_code == code
+
+
+@pytest.mark.parametrize(
+    ("options", "code"), [([], 0), (["--fail-on-new"], 1), (["--json", "-q"], 0), (["--json", "--fail-on-new"], 1)]
+)
+def test_compare_on_the_command_line(
+    options: list[str], code: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    old, new = (write_audit(tmp_path / name, case, False) for name, case in (("old", NO_LEAK), ("new", LEAK)))
+    assert run(["compare", str(old), str(new), *options]) == code
+    captured = capsys.readouterr()
+    is_told = "30 new, 0 gone, 0 unchanged (exact McNemar test on 50 shared records" in captured.err
+    assert is_told == ("-q" not in options)
+    assert bool(captured.out) == ("--json" in options)
+    if captured.out:
+        assert [found["finding"] for found in json.loads(captured.out)["comparisons"]] == ["rebuilt", "membership"]
+
+
+def test_compare_without_common_ids_says_how_and_makes_no_test(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    new, old = write_audit(tmp_path, LEAK, False), tmp_path / "old.json"
+    old.write_text(to_json(renamed(build(NO_LEAK), EARLIER, "x")), encoding="utf-8")
+    assert run(["compare", str(old), str(new)]) == 0
+    assert run(["compare", str(old), str(new), "--fail-on-new"]) == 3
+    said = capsys.readouterr().err
+    assert "set PRIVAUDIT_SALT to one value for both scans, or --reveal" in said
+    assert "no records in common, so no test" in said
+
+
+def test_format_needs_a_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = write_audit(tmp_path, NO_LEAK, False)
+    assert run(["gate", str(path), "--format", "sarif"]) == 2
+    assert "expected --out DIR beside --format" in capsys.readouterr().err
+    assert [found.name for found in tmp_path.iterdir()] == ["result.json"]
+
+
+def test_exit_zero_reports_only(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = write_audit(tmp_path, LEAK, False)
+    assert run(["gate", str(path), "--exit-zero"]) == 0
+    captured = capsys.readouterr()
+    assert captured.out == "leak_found\n"
+    assert "gate: exit 0, reported only (--exit-zero)" in captured.err
