@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import BaseModel
 from result_builder import INCONCLUSIVE, LEAK, NO_LEAK, NO_REFERENCE, Case, build
 from scipy.stats import binomtest
 from test_gate_tricks import renamed
@@ -15,7 +16,16 @@ from privaudit.errors import ConfigError
 from privaudit.gate import Rules, decide
 from privaudit.gate.comparison import compare, mcnemar_p_value
 from privaudit.gate.doubts import MEANING, TOLERABLE, general_doubts, unmeasured
-from privaudit.gate.policy import Policy, PolicyFile, read_policy, records_allowed
+from privaudit.gate.policy import (
+    Allow,
+    Minimum,
+    Policy,
+    PolicyFile,
+    Tolerance,
+    Waiver,
+    read_policy,
+    records_allowed,
+)
 from privaudit.gate_decision import GateDecision
 from privaudit.identifiers import comparable, repeated
 from privaudit.result import AuditResult
@@ -56,6 +66,7 @@ def test_every_key_of_a_policy_is_read(tmp_path: Path) -> None:
     budget_seconds = 60
     controls = 100
     records = 50
+    fpr = 0.01
     tool_version = "0.1.0"
     [[waiver]]
     target = "rebuilt"
@@ -243,3 +254,27 @@ def test_a_decision_is_json_without_nan() -> None:
     document = json.loads(decision.model_dump_json(), parse_constant=pytest.fail)
     assert GateDecision.model_validate(document) == decision
     assert (document["schema_version"], document["exit_code"], document["policy"]) == ("1.0", 1, "policy.toml")
+
+
+PAGE = (Path(__file__).parents[1] / "docs" / "gate.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("code", MEANING)
+def test_every_reason_is_documented_with_its_meaning(code: str) -> None:
+    row = next(line for line in PAGE.splitlines() if line.startswith("| `") and f"`{code}`" in line.split("|")[1])
+    assert row.split("|")[2].strip() == ("yes" if code in TOLERABLE else "never")
+    assert MEANING[code] in row or code.startswith("instrument")
+
+
+@pytest.mark.parametrize("table", [Policy, Allow, Tolerance, Minimum, Waiver])
+def test_every_key_of_a_policy_is_documented(table: type[BaseModel]) -> None:
+    for name in table.model_fields:
+        assert any(
+            f"{before}{name}{after}" in PAGE for before, after in (("`", "`"), ("`", "."), (".", "`"), (".", "."))
+        ), name
+
+
+def test_the_documented_policy_is_one(tmp_path: Path) -> None:
+    text = PAGE.split("```toml")[1].split("```")[0]
+    policy = read_policy(written(tmp_path, text)).policy
+    assert policy.waiver[0].owner == "privacy office" and policy.allow.per_class["3"].rebuilt == 1

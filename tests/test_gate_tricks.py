@@ -7,7 +7,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
@@ -17,8 +17,10 @@ import pytest
 from result_builder import INCONCLUSIVE, LEAK, NO_LEAK, Case, build, write_audit
 
 from privaudit.cli import run
+from privaudit.errors import PrivauditError
+from privaudit.gate import Rules, decide
 from privaudit.result import AuditResult
-from privaudit.result_file import sealed, to_json, write_private
+from privaudit.result_file import read_result, sealed, to_json, write_private
 
 Document = dict[str, Any]
 TRUE_MODEL = b"the weights that were scanned"
@@ -89,6 +91,28 @@ def hide_membership(document: Document) -> None:
         record["membership_found"] = False
 
 
+def declare_membership_inapplicable(document: Document) -> None:
+    document["evidence"]["membership"].update(
+        members_found=0, controls_found=0, threshold=None, applicable=False, reason="It is a convolution."
+    )
+    for record in document["evidence"]["records"]:
+        record["membership_found"] = False
+
+
+def declare_membership_uncalibrated(document: Document) -> None:
+    declare_membership_inapplicable(document)
+    document["evidence"]["membership"]["applicable"] = True
+
+
+def declare_it_uncalibrated(document: Document) -> None:
+    hide_the_flags(document)
+    document["evidence"]["calibrated_threshold"].update(ssim=None, controls_leaked=0, p_value=None)
+
+
+def declare_the_attack_inapplicable(document: Document) -> None:
+    document["preflight"]["applicable"] = False
+
+
 def claim_more_controls(document: Document) -> None:
     document["evidence"]["controls"] = 50_000
 
@@ -140,6 +164,10 @@ EDITS = {
     hide_behind_quantiles: "a control quantile of 0.9900, and scores whose quantile is",
     hide_behind_a_decoy: "which is not among the decoys",
     hide_membership: "a membership threshold of 0.0000 below every control",
+    declare_membership_inapplicable: "membership distances where the test does not apply",
+    declare_membership_uncalibrated: "no membership threshold, where the distances of 500 controls give one",
+    declare_it_uncalibrated: "no threshold, where the scores of 500 controls give one",
+    declare_the_attack_inapplicable: "attack runs on a network that no attack applies to",
     claim_more_controls: "50000 controls and 500 scores",
     claim_more_members: "50000 members and 50 records",
     claim_chance: "a p-value of 1.0",
@@ -319,6 +347,7 @@ def test_a_budget_of_no_steps(tmp_path, capsys):
         ('budget = "thorough"', "Budget standard; the policy demands thorough"),
         ("budget_seconds = 3600", "84 seconds of attack; the policy demands 3600"),
         ("controls = 1000", "500 controls; the policy demands 1000"),
+        ("fpr = 0.02", "0.01 as false-positive rate; the policy demands 0.02"),
         ("records = 51", "50 records of the reference; the policy demands 51"),
         ('tool_version = "0.2"', "Scanned with privaudit 0.1.0; the policy demands 0.2"),
     ],
@@ -558,3 +587,53 @@ def test_sarif_without_level(case, expected, tmp_path, capsys):
     (sarif_run,) = json.loads((out / "result.sarif").read_text())["runs"]
     assert sarif_run["results"]
     assert {found.get("level") for found in sarif_run["results"]} <= {"error", "warning"}
+
+
+# Any single edit.
+
+
+def leaves(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Paths to every scalar and list; of a list's elements only the first two, which stand for the others."""
+    if isinstance(value, dict):
+        for key, child in value.items():
+            yield from leaves(child, (*path, key))
+        return
+    yield path
+    if isinstance(value, list):
+        for index, child in enumerate(value[:2]):
+            yield from leaves(child, (*path, index))
+
+
+def edits_of(value: Any) -> tuple[Any, ...]:
+    if isinstance(value, list):
+        return ([], None, [*value, *value[-1:]], value[:-1])
+    if isinstance(value, str):
+        return ("", "x", "passed", "not_found", "no_leak_found", None)
+    return (None, 0, 1, -1, 0.5, 1e9, True, False)
+
+
+@pytest.mark.slow
+def test_no_single_edit_makes_a_leak_green(tmp_path):
+    """More than a thousand edits of one value each, sealed again."""
+    document = document_of()
+    path, tried = tmp_path / "result.json", 0
+    for place in list(leaves(document)):
+        *parents, last = place
+        changed = json.loads(json.dumps(document))
+        holder = changed
+        for key in parents:
+            holder = holder[key]
+        original = holder[last]
+        for value in edits_of(original):
+            if value == original or last == "self_sha256":
+                continue
+            holder[last] = value
+            written(path, seal(changed))
+            try:
+                code = decide(read_result(path), Rules(), now=datetime(2026, 6, 1, tzinfo=UTC)).exit_code
+            except PrivauditError:
+                code = 2
+            tried += 1
+            assert code in (1, 2, 3), (place, value)
+        holder[last] = original
+    assert tried > 1000

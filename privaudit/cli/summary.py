@@ -50,9 +50,17 @@ def decision_lines(decision: GateDecision) -> Iterator[str]:
         for kind, ids in (("new", comparison.new), ("gone", comparison.gone)):
             if ids:
                 yield f"  {comparison.finding}, {kind}: {listed(ids, 20)}"
-    is_only_reported = decision.exit_code == 0 and any(check.status in ("failed", "error") for check in decision.checks)
-    outcome = "reported only (--exit-zero)" if is_only_reported else _OUTCOMES[decision.exit_code]
-    yield f"gate: exit {decision.exit_code}, {outcome}"
+    yield f"gate: exit {decision.exit_code}, {_outcome(decision)}"
+
+
+def _outcome(decision: GateDecision) -> str:
+    """What the exit code means, with what it hides."""
+    statuses = {check.status for check in decision.checks}
+    if decision.exit_code == 0 and statuses & {"failed", "error"}:
+        return "reported only (--exit-zero)"
+    if decision.exit_code == 0 and "waived" in statuses:
+        return "passed with what is waived above"
+    return _OUTCOMES[decision.exit_code]
 
 
 def _named(verdict: Verdict) -> str:

@@ -104,7 +104,7 @@ def _finding_check(case: _Case, finding: Finding) -> GateCheck:
         return _doubt_check(case, name, [case.unmeasured[name]])
     status, message = _measured(case, finding)
     if status in ("failed", "error") and name in case.waived.findings:
-        return GateCheck(name=name, status="waived", message=f"{message} Waived: {case.waived.findings[name].message}")
+        return GateCheck(name=name, status="waived", message=f"{message} {case.waived.findings[name].message}")
     return GateCheck(name=name, status=status, message=message)
 
 

@@ -8,7 +8,7 @@ the ones that a scan made: see docs/gate.md.
 from collections.abc import Iterator
 
 from privaudit.errors import ResultError
-from privaudit.gate.scores import ROUNDED, count_below, count_range, p_value_of, quantile_problem
+from privaudit.gate.scores import ROUNDED, count_below, count_range, p_value_of, quantile_problem, supports
 from privaudit.identifiers import is_plain, repeated
 from privaudit.result import AuditResult, Evidence, Verdict
 from privaudit.statistics import counts_interval, exchangeability_p_value, lower_bound_beyond_chance
@@ -72,6 +72,8 @@ def _attack_problems(result: AuditResult) -> Iterator[str]:
         yield f"{attack.steps} steps of attack, and {steps} in its runs"
     if attack.reconstructions and not attack.runs:
         yield f"{attack.reconstructions} reconstructions of an attack without a run"
+    if attack.runs and not result.preflight.applicable:
+        yield "attack runs on a network that no attack applies to"
     if any(run.status == "interrupted" for run in attack.runs) and not attack.interrupted:
         yield "an interrupted run in an attack that was not interrupted"
 
@@ -112,6 +114,10 @@ def _rebuilt_problems(evidence: Evidence) -> Iterator[str]:
     if calibrated.ssim is None:
         if leaked or calibrated.controls_leaked:
             yield "leaked records without a threshold"
+        if any(record.reconstruction >= 0 for record in evidence.records) and supports(
+            evidence.distributions.control_ssim, calibrated.fpr
+        ):
+            yield f"no threshold, where the scores of {evidence.controls} controls give one"
         return
     for record in evidence.records:
         bounds = count_range([record.ssim], calibrated.ssim)
@@ -169,6 +175,10 @@ def _membership_problems(evidence: Evidence) -> Iterator[str]:
     if not membership.applicable or membership.threshold is None:
         if found or membership.controls_found:
             yield "readable memberships without a threshold"
+        if not membership.applicable and (listed or any(r.membership_score is not None for r in evidence.records)):
+            yield "membership distances where the test does not apply"
+        if membership.applicable and supports(listed, membership.fpr):
+            yield f"no membership threshold, where the distances of {evidence.controls} controls give one"
         return
     for record in evidence.records:
         score = record.membership_score

@@ -24,12 +24,14 @@ def minimum_checks(minimum: Minimum, result: AuditResult) -> Iterator[GateCheck]
     """One check for every minimum that the policy states."""
     n_controls = 0 if result.evidence is None else result.evidence.controls
     n_records = 0 if result.evidence is None else len(result.evidence.records)
+    fpr = 0.0 if result.evidence is None else result.evidence.calibrated_threshold.fpr
     if minimum.budget is not None:
         yield _budget(minimum.budget, result)
     for name, wanted, found, unit in (
         ("minimum-budget-seconds", minimum.budget_seconds, result.attack.seconds, "seconds of attack"),
         ("minimum-controls", minimum.controls, n_controls, "controls"),
         ("minimum-records", minimum.records, n_records, "records of the reference"),
+        ("minimum-fpr", minimum.fpr, fpr, "as false-positive rate"),
     ):
         if wanted is not None:
             yield _check(name, found >= wanted, f"{found:g} {unit}; the policy demands {wanted:g}.")

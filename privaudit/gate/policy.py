@@ -93,6 +93,7 @@ class Minimum(Table):
         budget: effort of the attack, not narrowed by hand.
         budget_seconds: of attack that were run.
         controls: images never trained on; `records` images of the reference.
+        fpr: stated false-positive rate; a smaller one raises the threshold that records have to exceed.
         tool_version: that scanned.
     """
 
@@ -100,6 +101,7 @@ class Minimum(Table):
     budget_seconds: Annotated[float, Field(ge=0)] | None = None
     controls: Whole | None = None
     records: Whole | None = None
+    fpr: Annotated[float, Field(gt=0, lt=1)] | None = None
     tool_version: Annotated[str, BeforeValidator(_version)] | None = None
 
 

@@ -52,6 +52,11 @@ def quantile_problem(scores: Sequence[float], fpr: float, stated: float, n_liste
     return f"scores whose quantile lies between {lowest:.4f} and {highest:.4f}"
 
 
+def supports(scores: Sequence[float], fpr: float) -> bool:
+    """Whether so many scores of controls carry a threshold at this rate."""
+    return 0 < fpr < 1 and bool(scores) and quantile_threshold(scores, fpr).value is not None
+
+
 def p_value_of(evidence: Evidence, name: str, k: int, n: int) -> float | None:
     """The exact test of k of n records against the controls, chosen as `privaudit.calibration` chooses it.
 
