@@ -119,6 +119,7 @@ class TryRepo:
             "PIP_NO_DEPS": "1",
             "PIP_NO_BUILD_ISOLATION": "0",  # pip's own spelling of "no isolation"
             "PIP_NO_INDEX": "1",
+            "VIRTUALENV_NO_PERIODIC_UPDATE": "1",
             "PYTHONPATH": str(self.others),
         }
         return subprocess.run(

@@ -247,7 +247,6 @@ def options_of(name: str) -> set[str]:
     return {option for known in typer.main.get_command(alone).params for option in known.opts}
 
 
-@pytest.mark.skipif("--policy" not in options_of("gate"), reason="needs the gate that follows a policy")
 @pytest.mark.parametrize("command", ["scan", "gate", "report"])
 def test_the_program_has_every_option_that_the_action_uses(stubbed: Stubbed, command: str) -> None:
     everything = dict.fromkeys(("model", "reference", "control", "policy", "baseline", "budget"), "x")
@@ -256,7 +255,6 @@ def test_the_program_has_every_option_that_the_action_uses(stubbed: Stubbed, com
     assert {argument for argument in call[:-2] if argument.startswith("--")} <= options_of(command)
 
 
-@pytest.mark.skipif("--policy" not in options_of("gate"), reason="needs the gate that follows a policy")
 @pytest.mark.parametrize(("max_leaked", "code"), [("0", 1), ("50", 0)])
 def test_it_gates_a_real_result(stubbed: Stubbed, tmp_path: Path, max_leaked: str, code: int) -> None:
     program = Path(stubbed.action.path_variable.split(os.pathsep)[0]) / "privaudit"

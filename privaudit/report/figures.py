@@ -15,6 +15,8 @@ class FindingFigures:
     """What was counted, and against what. `low` and `high` are 95 % bounds in records, before any allowance.
 
     `threshold` is on SSIM for rebuilt images (counted above it) and on the distance for membership (counted below).
+    Where controls were judged by thresholds that they had no part in, those counts are given, and `expected`: what
+    chance alone gives there.
     """
 
     name: str
@@ -28,16 +30,18 @@ class FindingFigures:
     p_value: float | None
     controls_found: int
     controls: int
+    expected: float | None = None
 
     def sentence(self) -> str:
         """All of it in words."""
         beyond = "SSIM above" if self.name == "rebuilt" else "distance below"
+        chance = "" if self.expected is None else f" (by chance {self.expected:.1f})"
         tested = "" if self.p_value is None else f"; exact test p = {words.p_value(self.p_value)}"
         return (
             f"Counted {words.of(self.count, self.total)}, 95 % bounds {self.low:.1f} to {self.high:.1f}, allowance "
             f"{self.allowance}; threshold: {beyond} {words.number(self.threshold, 3)} at a false-positive "
             f"rate of {words.rate(self.fpr)}{tested}; controls "
-            f"{words.of(self.controls_found, self.controls)}."
+            f"{words.of(self.controls_found, self.controls)}{chance}."
         )
 
     def properties(self) -> dict[str, int | float]:
@@ -53,6 +57,7 @@ class FindingFigures:
             "pValue": self.p_value,
             "controlsFound": self.controls_found,
             "controls": self.controls,
+            "controlsExpected": self.expected,
         }
         return {name: value for name, value in named.items() if value is not None}
 
@@ -71,6 +76,8 @@ def finding_figures(result: AuditResult, finding: Finding) -> FindingFigures | N
     total = finding.total or evidence.members
     if threshold is None or not total:
         return None
+    in_sample = calibrated.controls_leaked if is_rebuilt else membership.controls_found
+    fitted = measured.cross_fit
     return FindingFigures(
         name=finding.name,
         count=finding.count,
@@ -81,8 +88,9 @@ def finding_figures(result: AuditResult, finding: Finding) -> FindingFigures | N
         threshold=threshold,
         fpr=measured.fpr if finding.fpr is None else finding.fpr,
         p_value=measured.p_value if finding.p_value is None else finding.p_value,
-        controls_found=calibrated.controls_leaked if is_rebuilt else membership.controls_found,
-        controls=evidence.controls,
+        controls_found=in_sample if fitted is None else fitted.controls_found,
+        controls=evidence.controls if fitted is None else fitted.controls,
+        expected=None if fitted is None else fitted.expected,
     )
 
 

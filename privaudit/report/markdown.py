@@ -95,9 +95,9 @@ def _gate(result: AuditResult, decision: GateDecision) -> list[str]:
     """What the gate decided, check by check, with every waiver and what changed since the baseline."""
     hide = record_hider(result, decision)
     passes = "passes" if decision.exit_code == 0 else "does not pass"
-    rules = escape(words.file_name(decision.policy))
+    rules, grounds = escape(words.file_name(decision.policy)), result.verdict.reasons  # which follow further down
     lines = [f"**The gate {passes}**: exit code {decision.exit_code}, rules from {rules}.", ""]
-    lines += [f"- {escape(hide(reason), 400)}" for reason in decision.reasons[:N_ROWS]]
+    lines += [f"- {escape(hide(reason), 400)}" for reason in decision.reasons[:N_ROWS] if reason not in grounds]
     checks = [(check.name, check.status, hide(check.message)) for check in decision.checks]
     lines += ["", *_shortened(("check", "status", "why"), checks)]
     if decision.waivers:

@@ -84,7 +84,7 @@ def _result(found: Fired, result: AuditResult, decision: GateDecision | None, ur
     document: dict[str, Any] = {
         "ruleId": found.rule_id,
         "ruleIndex": index,
-        "level": RULES[index].level,
+        "level": found.level or RULES[index].level,
         "message": {"text": words.plain(found.message, 2000)},
         # A checkpoint has no lines; GitHub's reader wants a region all the same.
         "locations": [{"physicalLocation": {"artifactLocation": {"uri": uri, "index": 0}, "region": {"startLine": 1}}}],

