@@ -8,27 +8,13 @@ the ones that a scan made: see docs/gate.md.
 from collections.abc import Iterator
 
 from privaudit.errors import ResultError
-from privaudit.gate.scores import (
-    ROUNDED,
-    count_below,
-    count_range,
-    p_value_of,
-    quantile_problem,
-    strictest_of,
-    supports,
-)
+from privaudit.gate.scores import ROUNDED, count_below, count_range, p_value_of, supports
+from privaudit.gate.thresholds import BOUND, is_same, listing_problems, strictest_problems, threshold_problems
 from privaudit.identifiers import is_plain, repeated
 from privaudit.result import AuditResult, Evidence, Verdict
-from privaudit.statistics import TWO_LOOKS, counts_interval, exchangeability_p_value, lower_bound_beyond_chance
+from privaudit.statistics import counts_interval, exchangeability_p_value, lower_bound_beyond_chance
 from privaudit.text import one_line
 from privaudit.verdict import P_VALUE_LIMIT, verdict_for
-
-_BOUND = 1e-6
-"""Records by which two intervals of the same counts may differ: rounding, far below one record."""
-
-_RELATIVE = 1e-6
-_SCORES_LISTED = 2000
-"""Of each kind, at most, in a result (`privaudit.evidence`); beyond that quantiles are listed."""
 
 _RUN_STATUSES = ("finished", "budget_exhausted", "interrupted", "non_finite")
 
@@ -110,7 +96,7 @@ def _rebuilt_problems(evidence: Evidence) -> Iterator[str]:
     calibrated, published = evidence.calibrated_threshold, evidence.published_threshold
     if not 0 < calibrated.fpr < 1:
         yield f"a false-positive rate of {calibrated.fpr}"
-    yield from _listing_problems(evidence)
+    yield from listing_problems(evidence)
     scores = [record.ssim for record in evidence.records if record.nearer_decoy is None]
     every = [record.ssim for record in evidence.records]
     leaked = sum(record.leaked for record in evidence.records)
@@ -133,68 +119,12 @@ def _rebuilt_problems(evidence: Evidence) -> Iterator[str]:
         if int(record.leaked) not in allowed:
             said = "leaked" if record.leaked else "not leaked"
             yield f"record {record.id} {said} with SSIM {record.ssim} and a threshold of {calibrated.ssim:.4f}"
-    yield from _threshold_problems(evidence)
-    yield from _strictest_problems(evidence)
+    yield from threshold_problems(evidence)
+    yield from strictest_problems(evidence)
     yield from _figure_problems(
         "rebuilt", leaked, evidence, calibrated.controls_leaked, calibrated.fpr, calibrated.p_value,
         (calibrated.interval_low, calibrated.interval_high),
     )  # fmt: skip
-
-
-def _listing_problems(evidence: Evidence) -> Iterator[str]:
-    """Whether there are as many scores of controls as controls."""
-    expected = min(evidence.controls, _SCORES_LISTED)
-    listed = evidence.distributions
-    if len(listed.control_ssim) != expected:
-        yield f"{evidence.controls} controls and {len(listed.control_ssim)} scores of controls"
-    for name, scores in (("membership", listed.membership_control), ("multiplier", listed.multiplier_control)):
-        if len(scores) not in (0, expected):
-            yield f"{evidence.controls} controls and {len(scores)} {name} scores of controls"
-
-
-def _threshold_problems(evidence: Evidence) -> Iterator[str]:
-    """The threshold is the larger of two quantiles, and those are of the listed scores."""
-    calibrated, listed = evidence.calibrated_threshold, evidence.distributions
-    assert calibrated.ssim is not None
-    if calibrated.control_quantile is None or not listed.control_ssim:
-        yield "a calibrated threshold without controls"
-        return
-    quantiles = (calibrated.control_quantile, calibrated.placebo_quantile)
-    largest = max(value for value in quantiles if value is not None)
-    if abs(calibrated.ssim - largest) > _BOUND:
-        yield f"a threshold of {calibrated.ssim:.4f} and quantiles of {largest:.4f} at most"
-    for name, quantile, scores in (
-        ("control", calibrated.control_quantile, listed.control_ssim),
-        ("placebo", calibrated.placebo_quantile, listed.placebo_ssim),
-    ):
-        problem = "" if quantile is None else quantile_problem(scores, calibrated.fpr, quantile, _SCORES_LISTED)
-        if problem:
-            yield f"a {name} quantile of {quantile:.4f}, and {problem}"
-    if len(listed.control_ssim) == evidence.controls:
-        low, high = count_range(listed.control_ssim, calibrated.ssim)
-        if not low <= calibrated.controls_leaked <= high:
-            yield f"{calibrated.controls_leaked} controls above the threshold and {high} such scores"
-
-
-def _strictest_problems(evidence: Evidence) -> Iterator[str]:
-    """The second look is above every listed score, and counts what lies above it."""
-    strictest, listed = evidence.calibrated_threshold.strictest, evidence.distributions
-    if strictest is None:
-        return
-    nulls = [scores for scores in (listed.control_ssim, listed.placebo_ssim) if scores]
-    largest = max(max(scores) for scores in nulls)
-    if abs(strictest.ssim - largest) > 2 * ROUNDED:
-        yield f"a strictest threshold of {strictest.ssim:.4f} and scores up to {largest:.4f}"
-    if not 0 < strictest.fpr <= max(1 / (len(scores) + 1) for scores in nulls) + _BOUND:
-        yield f"a strictest threshold at a rate of {strictest.fpr}"
-    found = sum(record.ssim > strictest.ssim and record.nearer_decoy is None for record in evidence.records)
-    exact = lower_bound_beyond_chance(found, evidence.members, strictest.fpr, TWO_LOOKS)
-    if strictest.members_leaked != found or abs(strictest.interval_low - exact) > _BOUND:
-        yield f"{strictest.members_leaked} records above the strictest threshold, and {found} of the list"
-    if strictest.p_value is None or (strictest.p_value > P_VALUE_LIMIT / 2 and exact > 0):
-        again = strictest_of(evidence, strictest, evidence.records).p_value
-        if not _is_same(strictest.p_value, again):
-            yield f"a p-value of {strictest.p_value} for {found} records above the strictest threshold"
 
 
 def _membership_problems(evidence: Evidence) -> Iterator[str]:
@@ -244,7 +174,7 @@ def _figure_problems(
         return
     exact = counts_interval(k, n)
     lowest, highest = lower_bound_beyond_chance(k, n, fpr), exact.low
-    if abs(bounds[1] - exact.high) > _BOUND or not lowest - _BOUND <= bounds[0] <= highest + _BOUND:
+    if abs(bounds[1] - exact.high) > BOUND or not lowest - BOUND <= bounds[0] <= highest + BOUND:
         yield f"an interval of {bounds[0]:.4g} to {bounds[1]:.4g} for {k} of {n} records of {name}"
     # The tests take half a second to load, so a p-value is computed again only where it is what speaks against a leak.
     if p_value is not None and p_value > P_VALUE_LIMIT and lowest > 0:
@@ -252,15 +182,9 @@ def _figure_problems(
             p_value_of(evidence, name, k, n),
             exchangeability_p_value(k, n, controls_found, evidence.controls),  # of version 0.1.0
         )
-        if not any(_is_same(p_value, p) for p in possible):
+        if not any(is_same(p_value, p) for p in possible):
             against = f"{controls_found} of {evidence.controls} controls"
             yield f"a p-value of {p_value} for {k} of {n} records of {name} and {against}"
-
-
-def _is_same(one: float | None, other: float | None) -> bool:
-    if one is None or other is None:
-        return one is other
-    return abs(one - other) <= _RELATIVE * max(one, other) + 1e-300
 
 
 def _verdict_problems(result: AuditResult) -> Iterator[str]:
@@ -289,7 +213,7 @@ def _verdict_problems(result: AuditResult) -> Iterator[str]:
             yield f"{one.name} called {one.status}, where the evidence says {other.status}"
         if (
             not is_older
-            and abs(one.interval_low - other.interval_low) + abs(one.interval_high - other.interval_high) > 2 * _BOUND
+            and abs(one.interval_low - other.interval_low) + abs(one.interval_high - other.interval_high) > 2 * BOUND
         ):
             yield f"other bounds of {one.name} in the verdict than in the evidence"
     if not is_older and stored.status != verdict.status:
