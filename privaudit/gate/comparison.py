@@ -89,9 +89,12 @@ def _compared(old: AuditResult, new: AuditResult, finding: str) -> Comparison:
 
 def comparison_line(comparison: Comparison) -> str:
     """One sentence with the counts and the test."""
-    test = "no records in common, so no test"
-    if comparison.p_value is not None:
-        test = f"exact McNemar test on {comparison.shared} shared records: p = {comparison.p_value:.2g}"
+    if comparison.p_value is None:
+        return (
+            f"{comparison.finding}: {len(comparison.gone)} before and {len(comparison.new)} now (no records in common, "
+            "so no test and no list)"
+        )
+    test = f"exact McNemar test on {comparison.shared} shared records: p = {comparison.p_value:.2g}"
     return (
         f"{comparison.finding}: {len(comparison.new)} new, {len(comparison.gone)} gone, "
         f"{len(comparison.unchanged)} unchanged ({test})"
@@ -99,7 +102,9 @@ def comparison_line(comparison: Comparison) -> str:
 
 
 def listed_lines(comparison: Comparison) -> tuple[str, ...]:
-    """The ids, a line a kind."""
+    """The ids, a line a kind; none where the results share no record, since new and gone then mean nothing."""
+    if not comparison.shared:
+        return ()
     kinds = {"new": comparison.new, "gone": comparison.gone, "unchanged": comparison.unchanged}
     return tuple(
         f"  {kind}: {', '.join(one_line(identifier, 80) for identifier in ids)}" for kind, ids in kinds.items() if ids
