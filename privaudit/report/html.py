@@ -16,8 +16,10 @@ from jinja2 import Environment, FunctionLoader, StrictUndefined
 import privaudit
 from privaudit.errors import OutputError
 from privaudit.report import advice, sections, sentences, words
+from privaudit.report.decision import judged
 from privaudit.report.evidence import evidence_view
 from privaudit.report.exposure import exposure_view
+from privaudit.report.gate_section import gate_section
 from privaudit.report.interface import AbstractReport, ReportOptions
 from privaudit.report.nulls import left_out
 from privaudit.report.pictures import Pictures
@@ -34,6 +36,7 @@ class HtmlReport(AbstractReport):
 
     def render(self, result: AuditResult, pictures: Pictures | None, options: ReportOptions) -> str:
         """One HTML file without scripts, external files or anything that depends on the time of rendering."""
+        result = judged(result, options.decision)
         return _environment().get_template("report.html.j2").render(
             result=result,
             options=options,
@@ -48,6 +51,7 @@ class HtmlReport(AbstractReport):
             view=evidence_view(result, pictures, options),
             charts=charts(result),
             exposure=exposure_view(result),
+            gate=gate_section(result, options.decision),
             left_out=() if result.evidence is None else left_out(result.evidence),
             class_rows=sections.class_rows(result.evidence),
             coverage=sections.coverage(result),
