@@ -36,7 +36,8 @@ def calibrated(
         table: scores.
         fpr: stated false-positive rate in (0, 1).
         seed: of the controls' split into halves.
-        is_decoy: (N,) members whose reconstruction shows a mean image, which do not count; None: not looked at.
+        is_decoy: (N,) members whose reconstruction shows a mean image: they count towards the upper bound and not
+            towards the lower one; None: not looked at.
     """
     members = table.members.ssim
     n = len(members)
@@ -51,7 +52,7 @@ def calibrated(
     placebo = _placebo_quantile(table, fpr)
     threshold = control.value if placebo is None else max(control.value, placebo)
     is_counted = np.ones(n, dtype=bool) if is_decoy is None else ~is_decoy
-    found = int(((members > threshold) & is_counted).sum())
+    found, aside = (int(((members > threshold) & mask).sum()) for mask in (is_counted, ~is_counted))
     false = int((controls > threshold).sum())
     judged = cross_fitted(controls, fpr, halves(len(controls), seed), -np.inf if placebo is None else placebo)
     return CalibratedThreshold(
@@ -60,7 +61,8 @@ def calibrated(
         members_leaked=found,
         controls_leaked=false,
         interval_low=lower_bound_beyond_chance(found, n, fpr),
-        interval_high=counts_interval(found, n).high,
+        interval_high=counts_interval(found + aside, n).high,
+        members_set_aside=aside,
         p_value=_p_value(found, n, false, len(controls), control, is_placebo_higher=threshold > control.value),
         control_quantile=control.value,
         placebo_quantile=placebo,

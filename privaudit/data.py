@@ -6,7 +6,7 @@ In: what a user typed. Out: an `ImageSet` of the network's own shape, pixels in 
 import hashlib
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -33,12 +33,14 @@ class ImageSet:
         labels: (N,) int64, or None when the source has none.
         names: N names unique within the set (file name relative to the folder, or index); shown with `--reveal` only.
         source: what the user typed.
+        classes: names of the classes that labels number, or None where the source has no names for them.
     """
 
     pixels: Tensor
     labels: Tensor | None
     names: tuple[str, ...]
     source: str
+    classes: tuple[str, ...] | None = None
 
     def __len__(self) -> int:
         return len(self.pixels)
@@ -64,7 +66,7 @@ def load_images(source: str, *, input_shape: tuple[int, int, int] | None, role: 
     if 0 in found:
         raise DataError(f"expected {role} images in {source}, found images without pixels; check the array")
     pixels = raw.pixels.float().div_(255) if raw.pixels.dtype == torch.uint8 else raw.pixels
-    return ImageSet(pixels=pixels.contiguous(), labels=raw.labels, names=raw.names, source=source)
+    return ImageSet(pixels.contiguous(), raw.labels, raw.names, source, raw.classes)
 
 
 def _read(source: str, expected: Shape | None, role: str) -> RawImages:
@@ -100,7 +102,34 @@ def without(images: ImageSet, indices: Iterable[int]) -> ImageSet:
         labels=None if images.labels is None else images.labels[kept],
         names=tuple(images.names[index] for index in kept),
         source=images.source,
+        classes=images.classes,
     )
+
+
+def with_labels_of(reference: ImageSet, images: ImageSet) -> ImageSet:
+    """The images with labels that mean what the reference's mean.
+
+    Folders number their classes in the order of their names: a class that is missing on one side would shift all later
+    ones. Where both sides name classes, the images' are found by name, and names that the reference does not have get
+    numbers that it does not have. Where only one side names them, nothing says which class is which: no labels.
+    """
+    if images.labels is None or reference.labels is None or reference.classes == images.classes:
+        return images
+    if reference.classes is None or images.classes is None:
+        return replace(images, labels=None, classes=None)
+    known = {name: number for number, name in enumerate(reference.classes)}
+    further = len(known)
+    numbers = []
+    for name in images.classes:
+        numbers.append(known.get(name, further))
+        further += name not in known
+    return replace(images, labels=torch.tensor(numbers)[images.labels], classes=None)
+
+
+def first_of_equals(images: ImageSet) -> list[int]:
+    """(N,) index of the first image with exactly the same pixels; an image of its own has its own."""
+    seen: dict[bytes, int] = {}
+    return [seen.setdefault(_content_digest(image), index) for index, image in enumerate(images.pixels)]
 
 
 def find_duplicates(reference: ImageSet, control: ImageSet) -> tuple[tuple[int, int], ...]:

@@ -6,6 +6,7 @@ In: match and membership tables. Out: schema objects. Must not know how anything
 import hashlib
 import os
 import secrets
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -103,7 +104,8 @@ def evidence_of(
         reveal: names instead of salted hashes.
         seed: of line-ups and of the controls' split.
     """
-    guards = guard(held.reference, held.control, reconstructions, table.members, calibrated(table, fpr).ssim, seed)
+    guards = guard(held.reference, held.control, reconstructions, table, calibrated(table, fpr).ssim, seed)
+    membership = _comparable(membership, held)
     is_decoy = np.array([name is not None for name in guards.nearer_decoy])
     threshold = calibrated(table, fpr, seed, is_decoy)
     salt = None if reveal else _salt()
@@ -127,6 +129,24 @@ def evidence_of(
         decoys=_decoys(guards, threshold),
         near_duplicates=tuple(tuple(_identifier(name, salt) for name in group) for group in held.near_duplicates),
         class_match=None if held.class_match is None else ClassMatch(**vars(held.class_match)),
+    )
+
+
+def _comparable(table: MembershipTable, held: HeldImages) -> MembershipTable:
+    """No threshold from controls of other classes: nothing tells what a class looks like from what was trained on."""
+    if held.class_match is None or held.class_match.matched or table.threshold is None:
+        return table
+    return replace(
+        table,
+        reason=held.class_match.reason,
+        fpr=table.fpr,
+        threshold=None,
+        members_found=0,
+        controls_found=0,
+        interval_low=0.0,
+        interval_high=float(len(held.reference)),
+        p_value=None,
+        cross_fit=None,
     )
 
 
@@ -224,10 +244,12 @@ def _warnings(
         warnings.append(
             f"The attack found images that are nobody's: {', '.join(above[:3])}"
             f"{' and others' if len(above) > 3 else ''} exceed the calibrated threshold. Records that their "
-            "reconstruction resembles no more than such a mean are not counted."
+            "reconstruction resembles no more than such a mean do not count as rebuilt, nor as not rebuilt."
         )
     if held.class_match is not None and held.class_match.reason:
         warnings.append(held.class_match.reason)
+    if held.not_searched:
+        warnings.append(held.not_searched)
     return tuple(warnings)
 
 

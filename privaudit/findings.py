@@ -30,6 +30,7 @@ class FindingInput:
         reason: why the state is not `measured`; empty otherwise.
         placebo_p_value: exact test that the reconstructions are one more set of draws; None where none was made.
         threshold: SSIM above it or distance below it; None where nothing was measured, like `fpr`, its stated rate.
+        n_set_aside: records beyond the threshold that a mean image explains as well; only the upper bound counts them.
     """
 
     name: Literal["rebuilt", "membership"]
@@ -44,6 +45,7 @@ class FindingInput:
     placebo_p_value: float | None = None
     threshold: float | None = None
     fpr: float | None = None
+    n_set_aside: int = 0
 
 
 def rebuilt_input(evidence: Evidence | None, preflight: Preflight, allowance: int) -> FindingInput:
@@ -61,17 +63,24 @@ def rebuilt_input(evidence: Evidence | None, preflight: Preflight, allowance: in
         return _unmeasured("rebuilt", "uncalibrated", allowance, reason, evidence.members)
     k, n, fpr = calibrated.members_leaked, evidence.members, calibrated.fpr
     measured = _measured("rebuilt", k, n, fpr, allowance, calibrated.p_value)
-    looked = _second_look(measured, calibrated.strictest, fpr)
+    aside = min(calibrated.members_set_aside, n - k)
+    high = counts_interval(k + aside, n).high if n else 0.0
+    looked = _second_look(measured, calibrated.strictest, fpr, calibrated.ssim)
+    looked = replace(looked, interval_high=high, n_set_aside=aside)
     return replace(looked, placebo_p_value=calibrated.placebo_p_value, threshold=calibrated.ssim)
 
 
-def _second_look(measured: FindingInput, strictest: StrictestThreshold | None, fpr: float) -> FindingInput:
+def _second_look(
+    measured: FindingInput, strictest: StrictestThreshold | None, fpr: float, calibrated: float
+) -> FindingInput:
     """The better of two lower bounds and of two p-values, each corrected for there being two.
 
     Of 500 records ten are what chance gives at 1 %, and ten rebuilt images would not be found by that threshold alone.
     Above every control and every placebo score chance gives about one.
     """
     if strictest is None or measured.state != "measured" or measured.p_value is None or strictest.p_value is None:
+        return measured
+    if strictest.ssim <= calibrated:  # few controls: the stated rate already takes the largest, and there is one look
         return measured
     stated = lower_bound_beyond_chance(measured.count, measured.total, fpr, TWO_LOOKS)
     return replace(

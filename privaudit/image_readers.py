@@ -33,11 +33,15 @@ _FORMATS = ("PNG", "JPEG", "BMP", "WEBP")
 
 @dataclass(frozen=True)
 class RawImages:
-    """Unchecked images: (N, C, H, W) uint8 or float32 in [0, 1], labels (N,) int64 or None, N names."""
+    """Unchecked images: (N, C, H, W) uint8 or float32 in [0, 1], labels (N,) int64 or None, N names.
+
+    `classes`: names of the classes that labels number, where the source names them.
+    """
 
     pixels: Tensor
     labels: Tensor | None
     names: tuple[str, ...]
+    classes: tuple[str, ...] | None = None
 
 
 def shape_problem(role: str, expected: Shape, found: object, where: str) -> DataError:
@@ -78,7 +82,7 @@ def read_folder(folder: Path, expected: Shape | None, role: str) -> RawImages:
         ((name, _open(file, expected, role)) for name, file in zip(names, files, strict=True)), expected, role
     )
     labels = None if flat else torch.tensor([label for label, found in enumerate(by_class) for _ in found])
-    return RawImages(pixels, labels, names)
+    return RawImages(pixels, labels, names, None if flat else tuple(path.name for path in classes))
 
 
 def _images_in(paths: Iterable[Path], root: Path) -> list[Path]:

@@ -65,7 +65,8 @@ def _mean(
             )
         return _mean_image(reference, shape), "mean image of the reference, given to the attacker by --mean reference"
     if mean is not None:
-        return _checked_mean(_values(mean, shape, "mean"), "--mean"), f"mean {one_line(mean, 80)} given by --mean"
+        told = one_line(Path(mean).name, 80)  # a folder's name is nobody's business: this line is published
+        return _checked_mean(_values(mean, shape, "mean"), "--mean"), f"mean {told} given by --mean"
     stated = metadata.get("preprocessing", "")
     if _MEAN_IMAGE.search(stated):
         return _subtracted_mean_image(shape, reference, checkpoint_path)
@@ -119,7 +120,7 @@ def _deviation(std: str | None, metadata: dict[str, str], shape: Shape) -> tuple
     if not bool((values > 0).all()):
         raise DataError(f"expected deviations above 0, found {values.min():.3g} in {one_line(text, 80)}; correct --std")
     where = "from the checkpoint's metadata" if std is None else "given by --std"
-    return values, f"deviation {one_line(text, 80)} {where}"
+    return values, f"deviation {one_line(Path(text).name, 80)} {where}"
 
 
 def _mean_image(reference: ImageSet, shape: Shape) -> Tensor:

@@ -73,7 +73,8 @@ class CalibratedThreshold(Record):
     reference, scaled to the reference's size. `p_value`: exact test that members and controls are exchangeable;
     `placebo_p_value`: that the reconstructions are one more set of unoptimised draws. `auc` and `operating_points`
     compare the best SSIM of members with that of controls alone. `strictest`: a second look, which the verdict corrects
-    for.
+    for. `members_set_aside`: above the threshold and not counted, because a mean image is as near; the upper bound
+    counts them all the same.
     """
 
     ssim: float | None
@@ -91,6 +92,7 @@ class CalibratedThreshold(Record):
     auc: float | None = None
     operating_points: tuple[OperatingPoint, ...] = ()
     strictest: StrictestThreshold | None = None
+    members_set_aside: int = 0
 
 
 class MembershipPart(Record):
@@ -151,10 +153,9 @@ class EvidenceRecord(Record):
     exposed; both None where exposure was not solved for.
 
     `p_value`: chance that a picture never trained on scores as high, by controls and placebo; `q_value`: corrected for
-    looking at every record (Benjamini & Hochberg). `lineup_rank`: place of the training image among `lineup_size`
-    pictures (itself and controls of its class) by similarity to the reconstruction, 1 the nearest; None for records
-    that are not leaked. `nearer_decoy`: the mean image that the reconstruction resembles at least as much as the
-    record, in which case the record does not count as leaked.
+    looking at every record (Benjamini & Hochberg). `lineup_rank`: place of the record among `lineup_size` pictures
+    (itself and controls, those of its class first) by best SSIM, 1 the highest. `nearer_decoy`: the mean image that
+    the reconstruction resembles at least as much as the record, in which case the record does not count as leaked.
     """
 
     id: str

@@ -7,7 +7,8 @@ The rule. For a finding with k of n records above a threshold of stated false-po
     lower = max(0, Clopper-Pearson low - n * fpr)   leaks beyond chance; decides `leak_found`. For rebuilt images the
                                                     better of two bounds, at the stated rate and above every control and
                                                     placebo score, each at 97.5 % confidence
-    upper = Clopper-Pearson high                    chance is not subtracted; decides `no_leak_found`
+    upper = Clopper-Pearson high                    chance is not subtracted, records set aside for a mean image are
+                                                    counted; decides `no_leak_found`
 A finding is `found` when lower > allowance and both exact tests say so (p at most 0.01): members are not exchangeable
 with controls (for rebuilt images the better of two p-values, doubled), and the reconstructions are not one more set of
 unoptimised draws; `not_found` when upper <= allowance,
@@ -179,6 +180,8 @@ def _compare(finding: FindingInput) -> tuple[Literal["found", "not_found", "inco
     """The two bounds against the allowance, in words."""
     allowed = finding.allowance
     counted = f"{finding.count} of {finding.total} records {PREDICATE[finding.name]}"
+    if finding.n_set_aside:
+        counted += f" and {finding.n_set_aside} more set aside, because a mean image is as near to what was rebuilt"
     chance = _tests_text(finding)
     if finding.interval_low > allowed:
         if finding.p_value is not None and finding.p_value > P_VALUE_LIMIT:

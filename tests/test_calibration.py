@@ -5,7 +5,7 @@ import pytest
 
 from privaudit.calibration import calibrated, published, record_p_values
 from privaudit.matching import MatchTable, Scores
-from privaudit.statistics import exchangeability_p_value, lower_bound_beyond_chance, precedence_p_value
+from privaudit.statistics import counts_interval, exchangeability_p_value, lower_bound_beyond_chance, precedence_p_value
 
 FPR = 0.01
 
@@ -71,7 +71,9 @@ def test_the_test_fits_what_set_the_threshold():
 
 def test_decoys_are_not_counted():
     found = calibrated(table([0.9, 0.8, 0.1], CONTROLS), FPR, is_decoy=np.array([True, False, False]))
-    assert found.members_leaked == 1
+    assert (found.members_leaked, found.members_set_aside) == (1, 1)
+    assert found.interval_high == counts_interval(2, 3).high
+    assert found.strictest is not None and found.strictest.members_leaked == 1
 
 
 def test_controls_are_judged_by_the_half_they_are_not_in():

@@ -7,12 +7,13 @@ import torch
 from privaudit.attack_types import Snapshot
 from privaudit.data import ImageSet
 from privaudit.evidence import _multipliers, budget_curve, evidence_of, membership_of
-from privaudit.held_images import HeldImages
+from privaudit.findings import membership_input
+from privaudit.held_images import ClassMatched, HeldImages
 from privaudit.matching import MatchTable, Scores
 from privaudit.membership import MembershipTable
 from privaudit.membership.exposure import Exposure
 from privaudit.result import CrossFit
-from privaudit.statistics import CrossFitted
+from privaudit.statistics import CrossFitted, counts_interval
 
 FPR = 0.01
 
@@ -96,21 +97,39 @@ def test_records_carry_chances_corrected_for_looking_at_all():
     assert without.records[0].p_value is None and without.records[0].q_value is None
 
 
-def test_a_record_that_only_a_mean_resembles_is_named_and_not_counted():
-    """Three records of a class; the pool holds their mean and a copy of the first."""
-    held = HeldImages(reference(9), ImageSet(noise(200), None, tuple(map(str, range(200))), "held/"))
+def test_a_record_that_a_mean_explains_as_well_is_set_aside_and_only_the_upper_bound_counts_it():
+    held = HeldImages(reference(36), ImageSet(noise(200), None, tuple(map(str, range(200))), "held/"))
     first_class = held.reference.pixels[held.reference.labels == 0]
-    pool = torch.cat([first_class[1:].mean(0)[None], held.reference.pixels[1:2]])
+    mean = first_class[1:].mean(0)
+    pool = torch.stack([torch.lerp(mean, held.reference.pixels[0], 0.1), held.reference.pixels[1]])
     matched = MatchTable(
-        Scores(np.array([0.5, 1.0] + [0.1] * 7), np.ones(9), np.array([0, 1] + [0] * 7)), scores(CONTROLS), None, None
+        Scores(np.array([0.35, 1.0] + [0.1] * 34), np.ones(36), np.array([0, 1] + [0] * 34)),
+        scores(CONTROLS),
+        np.full((28, 36), 0.32),
+        None,
     )
     found = evidence_of(held, matched, membership(), pool, fpr=FPR, reveal=True)
     assert [record.leaked for record in found.records[:3]] == [False, True, False]
-    assert found.records[0].nearer_decoy == "mean of class 0" and found.records[0].lineup_rank is None
-    assert (found.records[1].lineup_rank, found.records[1].lineup_size) == (1, 100)
-    assert found.calibrated_threshold.members_leaked == 1
+    assert found.records[0].nearer_decoy == "mean of class 0"
+    threshold = found.calibrated_threshold
+    assert (threshold.members_leaked, threshold.members_set_aside) == (1, 1)
+    assert threshold.interval_high == counts_interval(2, 36).high
     assert [decoy.name for decoy in found.decoys] == ["data mean", *(f"mean of class {i}" for i in range(3))]
     assert found.decoys[1].is_above and "mean of class 0" in found.warnings[-1]
+    assert (found.records[1].lineup_rank, found.records[1].lineup_size) == (1, 100)
+
+
+def test_controls_of_other_classes_give_no_membership_threshold():
+    unmatched = ClassMatched(False, 200, 200, "Only 0 of 200 controls.")
+    held = held_of(4, 200, class_match=unmatched, not_searched="Shifts were not looked for.")
+    distances = membership(np.linspace(0.1, 0.4, 4), 0.2)
+    found = evidence_of(held, table([0.9] * 4, CONTROLS), distances, noise(200), fpr=FPR, reveal=True)
+    assert found.membership.threshold is None and found.membership.reason == "Only 0 of 200 controls."
+    assert not any(record.membership_found for record in found.records) and found.membership.interval_high == 4
+    assert found.calibrated_threshold.ssim is not None
+    assert set(found.warnings[-2:]) == {"Only 0 of 200 controls.", "Shifts were not looked for."}
+    apart = membership_input(found, 0)
+    assert apart.state == "uncalibrated" and "Only 0 of 200 controls." in apart.reason
 
 
 def test_distributions_are_sorted_and_thinned():

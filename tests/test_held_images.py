@@ -69,7 +69,7 @@ def test_classes_get_the_shares_of_the_reference():
     control = pictures(80, 1, [0] * 40 + [1] * 30 + [2] * 10)
     held = held_images(reference, control, 0.1, 0)
     assert held.control is not None and held.control.labels is not None and held.class_match is not None
-    assert held.control.labels.bincount().tolist() == [40, 20]
+    assert held.control.labels.bincount().tolist() == [40, 20]  # 2 to 1
     assert (held.class_match.matched, held.class_match.given, held.class_match.kept) == (True, 80, 60)
     assert "60 of 80 controls" in held.class_match.reason
     again, other = held_images(reference, control, 0.1, 0), held_images(reference, control, 0.1, 1)
@@ -87,3 +87,61 @@ def test_controls_too_few_to_match_are_all_kept_and_that_is_said():
 def test_matched_already_says_nothing():
     held = held_images(pictures(4, 0, [0, 0, 1, 1]), pictures(40, 1, [0, 1] * 20), 0.1, 0)
     assert held.class_match is not None and held.class_match.matched and held.class_match.reason == ""
+
+
+def test_one_rare_class_does_not_cost_most_controls():
+    held = held_images(pictures(101, 0, [0] * 100 + [1]), pictures(400, 1, [0] * 400), 0.01, 0)
+    assert held.control is not None and len(held.control) == 400
+    assert held.class_match is not None and held.class_match.matched
+
+
+def test_controls_of_other_classes_match_nothing():
+    held = held_images(pictures(30, 0, [0] * 30), pictures(300, 1, [2] * 300), 0.01, 0)
+    assert held.class_match is not None and not held.class_match.matched
+    assert held.class_match.reason.startswith("Only 0 of 300 controls")
+
+
+def named(images: ImageSet, *classes: str) -> ImageSet:
+    return ImageSet(images.pixels, images.labels, images.names, images.source, classes)
+
+
+def test_classes_of_folders_are_the_same_by_name_and_not_by_number():
+    reference = named(pictures(40, 0, [0] * 20 + [1] * 20), "cat", "dog")
+    control = named(pictures(300, 1, [0] * 100 + [1] * 100 + [2] * 100), "bird", "cat", "dog")
+    held = held_images(reference, control, 0.01, 0)
+    assert held.control is not None and held.control.labels is not None and held.class_match is not None
+    assert held.class_match.matched and held.class_match.kept >= 200
+    birds = [name for name in held.control.names if int(name.split("/")[1]) < 100]
+    assert len(birds) <= 0.06 * len(held.control)
+    only_birds = named(pictures(300, 1, [0] * 300), "bird")
+    held = held_images(reference, only_birds, 0.01, 0)
+    assert held.class_match is not None and not held.class_match.matched
+
+
+def test_names_on_one_side_alone_match_nothing_to_nothing():
+    reference = named(pictures(40, 0, [0] * 20 + [1] * 20), "cat", "dog")
+    held = held_images(reference, pictures(300, 1, [0, 1, 1] * 100), 0.01, 0)
+    assert held.control is not None and held.control.labels is None and held.class_match is None
+
+
+def test_a_chain_of_frames_keeps_its_ends():
+    """Neighbours are alike beyond 0.995 and the ends are different pictures."""
+    one, other = pictures(2, 0).pixels
+    frames = torch.stack([torch.lerp(one, other, k / 39) for k in range(40)])
+    chain = ImageSet(frames, None, tuple(map(str, range(40))), "film")
+    held = held_images(chain, None, 0.01, 0)
+    assert 4 < len(held.reference) < 40
+    assert held.reference.names[0] == "0" and sum(map(len, held.near_duplicates)) >= 30
+
+
+def test_thousands_of_blank_images_cost_nothing():
+    blank = ImageSet(torch.zeros(20_000, 1, 16, 16), None, tuple(map(str, range(20_000))), "blank")
+    held = held_images(blank, None, 0.01, 0)
+    assert len(held.reference) == 1 and len(held.near_duplicates[0]) == 20_000
+
+
+def test_what_was_not_looked_for_is_said(monkeypatch):
+    small = held_images(pictures(3, 0, side=6), pictures(9, 1, side=6), 0.5, 0)
+    assert "6 pixels are too few" in small.not_searched
+    monkeypatch.setattr("privaudit.held_images._MOST_PAIRS", 10)
+    assert "3 × 9 pairs" in held_images(pictures(3, 0), pictures(9, 1), 0.5, 0).not_searched

@@ -156,6 +156,27 @@ def test_the_second_look_is_corrected_for(
     assert found.interval_high == counts_interval(threshold.members_leaked, 50).high
 
 
+def test_one_look_is_not_corrected_for_two() -> None:
+    result = build(LEAK, n_rebuilt=3)
+    assert result.evidence is not None
+    stated = result.evidence.calibrated_threshold
+    same = StrictestThreshold(ssim=stated.ssim, fpr=0.01, members_leaked=3, interval_low=3.0, p_value=0.5)
+    threshold = stated.model_copy(update={"strictest": same, "p_value": 0.006})
+    found = rebuilt_input(result.evidence.model_copy(update={"calibrated_threshold": threshold}), result.preflight, 0)
+    assert found.p_value == 0.006 and found.interval_low == lower_bound_beyond_chance(3, 50, 0.01)
+
+
+def test_records_set_aside_keep_a_model_from_being_cleared() -> None:
+    result = build(NO_LEAK)
+    assert result.evidence is not None
+    threshold = result.evidence.calibrated_threshold.model_copy(update={"members_set_aside": 30})
+    evidence = result.evidence.model_copy(update={"calibrated_threshold": threshold})
+    allowed = {"max_leaked": 4, "max_readable": 4, "fail_on": "any"}
+    found = verdict_for(evidence, result.preflight, result.attack, result.instrument, **allowed)
+    assert found.status == "inconclusive"
+    assert "30 more set aside, because a mean image is as near" in found.reasons[0]
+
+
 def test_findings_carry_what_they_rest_on() -> None:
     result = build(LEAK)
     evidence = result.evidence

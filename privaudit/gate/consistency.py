@@ -119,11 +119,14 @@ def _rebuilt_problems(evidence: Evidence) -> Iterator[str]:
         if int(record.leaked) not in allowed:
             said = "leaked" if record.leaked else "not leaked"
             yield f"record {record.id} {said} with SSIM {record.ssim} and a threshold of {calibrated.ssim:.4f}"
+    low, high = count_range([r.ssim for r in evidence.records if r.nearer_decoy is not None], calibrated.ssim)
+    if not low <= calibrated.members_set_aside <= high:
+        yield f"{calibrated.members_set_aside} members set aside and {high} such records"
     yield from threshold_problems(evidence)
     yield from strictest_problems(evidence)
     yield from _figure_problems(
         "rebuilt", leaked, evidence, calibrated.controls_leaked, calibrated.fpr, calibrated.p_value,
-        (calibrated.interval_low, calibrated.interval_high),
+        (calibrated.interval_low, calibrated.interval_high), calibrated.members_set_aside,
     )  # fmt: skip
 
 
@@ -166,15 +169,19 @@ def _figure_problems(
     fpr: float,
     p_value: float | None,
     bounds: tuple[float, float],
+    n_aside: int = 0,
 ) -> Iterator[str]:
     """Interval and p-value of counts that were checked before."""
     n = evidence.members
     if not (0 < fpr < 1 and 0 <= controls_found <= evidence.controls):
         yield f"a rate of {fpr} with {controls_found} of {evidence.controls} controls of {name}"
         return
-    exact = counts_interval(k, n)
-    lowest, highest = lower_bound_beyond_chance(k, n, fpr), exact.low
-    if abs(bounds[1] - exact.high) > BOUND or not lowest - BOUND <= bounds[0] <= highest + BOUND:
+    lowest, highest = lower_bound_beyond_chance(k, n, fpr), counts_interval(k, n).low
+    if (
+        not 0 <= n_aside <= n - k
+        or abs(bounds[1] - counts_interval(k + n_aside, n).high) > BOUND
+        or not lowest - BOUND <= bounds[0] <= highest + BOUND
+    ):
         yield f"an interval of {bounds[0]:.4g} to {bounds[1]:.4g} for {k} of {n} records of {name}"
     # The tests take half a second to load, so a p-value is computed again only where it is what speaks against a leak.
     if p_value is not None and p_value > P_VALUE_LIMIT and lowest > 0:

@@ -42,15 +42,17 @@ def _reduced(evidence: Evidence, name: str, kept: tuple[EvidenceRecord, ...], k:
     """Evidence on `k` of the kept records; figures of the other finding are left as they were and not read."""
     n = len(kept)
     part = evidence.calibrated_threshold if name == "rebuilt" else evidence.membership
+    aside = sum(record.nearer_decoy is not None for record in kept) if name == "rebuilt" else 0
     figures: dict[str, object] = {
         "members_leaked" if name == "rebuilt" else "members_found": k,
         "interval_low": lower_bound_beyond_chance(k, n, part.fpr),
-        "interval_high": counts_interval(k, n).high,
+        "interval_high": counts_interval(k + aside, n).high,
         "p_value": p_value_of(evidence, name, k, n),
     }
     strictest = evidence.calibrated_threshold.strictest
-    if name == "rebuilt" and strictest is not None:
-        figures["strictest"] = strictest_of(evidence, strictest, kept)
+    if name == "rebuilt":
+        figures["members_set_aside"] = aside
+        figures["strictest"] = None if strictest is None else strictest_of(evidence, strictest, kept)
     field = "calibrated_threshold" if name == "rebuilt" else "membership"
     # The other finding's counts may exceed the records that are left; it is set to none, so that they fit.
     other = (

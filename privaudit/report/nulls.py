@@ -59,12 +59,11 @@ def _line_ups(evidence: Evidence) -> tuple[tuple[str, str], ...]:
     if not ranks:
         return ()
     first = sum(rank == 1 for rank in ranks)
-    size = f"{max(sizes) - 1}" if min(sizes) == max(sizes) else f"{min(sizes) - 1} to {max(sizes) - 1}"
+    n_others = max(sizes) - 1
     return (
         (
-            "Line-ups",
-            f"in {words.of(first, len(ranks))} the training image is nearest to its reconstruction among {size} "
-            "controls, those of its class first",
+            f"Line-ups with {n_others} controls, those of the class first",
+            f"{words.of(first, len(ranks))} records come first, where chance gives {len(ranks) / (n_others + 1):.1f}",
         ),
     )
 
@@ -73,10 +72,10 @@ def _decoys(evidence: Evidence) -> tuple[tuple[str, str], ...]:
     if not evidence.decoys:
         return ()
     above = sum(decoy.is_above for decoy in evidence.decoys)
-    marked = sum(record.nearer_decoy is not None for record in evidence.records)
+    marked = evidence.calibrated_threshold.members_set_aside
     text = f"{words.of(above, len(evidence.decoys))} above the threshold"
     if marked:
-        text += f"; {words.images(marked, 'record')} not counted because a mean resembles the reconstruction as much"
+        text += f"; {words.images(marked, 'record')} set aside because a mean is as near; the upper bound counts them"
     return (("Mean images (nobody's)", text),)
 
 

@@ -19,14 +19,15 @@ def with_nulls(**changes: object) -> AuditResult:
         record.model_copy(
             update={
                 "q_value": 0.01 if record.leaked else 0.4,
-                "lineup_rank": (1 if i % 2 else 3) if record.leaked else None,
-                "lineup_size": 100 if record.leaked else None,
+                "lineup_rank": 1 if i % 2 else 3,
+                "lineup_size": 100,
                 "nearer_decoy": "mean of class 2" if i == 40 else None,
             }
         )
         for i, record in enumerate(evidence.records)
     )
-    threshold = evidence.calibrated_threshold.model_copy(update={"cross_fit": CROSS_FIT, "placebo_p_value": 0.01})
+    nulls = {"cross_fit": CROSS_FIT, "placebo_p_value": 0.01, "members_set_aside": 1}
+    threshold = evidence.calibrated_threshold.model_copy(update=nulls)
     membership = evidence.membership.model_copy(update={"cross_fit": CROSS_FIT})
     decoys = (Decoy(name="data mean", ssim=0.3, is_above=False), Decoy(name="mean of class 2", ssim=0.6, is_above=True))
     update = {
@@ -54,9 +55,9 @@ def test_every_null_has_its_own_line() -> None:
     n = sum(record.leaked for record in result.evidence.records)
     assert lines["Exact test, against unoptimised draws"] == "p = 0.01"
     assert lines["Corrected for looking at 50 records"].startswith(f"{n} at a false-discovery rate of 5")
-    assert lines["Line-ups"].startswith(f"in {n // 2} of {n} the training image is nearest")
-    assert "among 99 controls" in lines["Line-ups"]
-    assert lines["Mean images (nobody's)"].startswith("1 of 2 above the threshold; 1 record not counted")
+    line_ups = lines["Line-ups with 99 controls, those of the class first"]
+    assert line_ups == "25 of 50 records come first, where chance gives 0.5"
+    assert lines["Mean images (nobody's)"].startswith("1 of 2 above the threshold; 1 record set aside")
 
 
 def test_what_was_left_out_is_named() -> None:
