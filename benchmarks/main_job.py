@@ -98,9 +98,10 @@ def line(row: Row) -> str:
     if high["ssim"] is not None:
         calibrated = (
             f"{high['members_leaked']} of {n}{want[1]}; SSIM > {high['ssim']:.2f}, "
-            f"controls {high['controls_leaked']} of {controls}"
+            f"controls {high['cross_fit']['controls_found']} of {controls}"
         )
-    readable = f"{member['members_found']} of {n}, {member['controls_found']} of {controls}"
+    judged = member["cross_fit"]  # each by the threshold of the half it is not in
+    readable = f"{member['members_found']} of {n}, {judged['controls_found'] if judged else 0} of {controls}"
     return (
         f"| {row.name} | {low['members_leaked']} of {n}{want[0]}; placebo {low['placebo_leaked'] or 0:.1f}, "
         f"controls {low['controls_leaked']} | {calibrated} | {ssim[len(ssim) // 2]:.2f} "
