@@ -35,8 +35,8 @@ def read_file(path: Path, keys: Sequence[str]) -> dict[str, object]:
     """The table `[scan]` of a `privaudit.toml`, relative paths made relative to its folder.
 
     Raises:
-        ConfigError: unreadable, no TOML, an unknown table or key, an adapter that would run code, or a setting that only
-            the command line and the environment may decide.
+        ConfigError: unreadable, no TOML, an unknown table or key, an adapter that would run code, or a setting that
+            only the command line and the environment may decide.
     """
     try:
         document = tomllib.loads(path.read_text(encoding="utf-8-sig"))

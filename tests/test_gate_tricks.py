@@ -383,6 +383,18 @@ def test_an_allowance_that_came_with_the_model(tmp_path, capsys):
     assert (code, "above the allowance of 0" in said) == (1, True)
 
 
+@pytest.mark.parametrize("version", ["9" * 5000, "9" * 10, "1.2.3.4.5.6.7", "1.0٣", "١.0", ""])
+def test_a_version_that_is_none_is_below_all(version, tmp_path, capsys):
+    def edit(document: Document) -> None:
+        document["tool"]["version"] = version
+
+    path = edited(tmp_path, edit, NO_LEAK)
+    policy = tmp_path / "policy.toml"
+    policy.write_text('[allow]\nrebuilt = 4\nreadable = 4\n[minimum]\ntool_version = "0.1.0"\n')
+    code, said = gated(capsys, path, "--policy", policy)
+    assert (code, "- error minimum-tool-version" in said) == (3, True), said
+
+
 # Records and their ids.
 
 
@@ -486,6 +498,25 @@ def test_a_clock_moved_before_an_expiry(tmp_path, capsys, at):
         at(moment)
         code, said = gated(capsys, path, "--policy", policy)
         assert (code, "expected a clock not before 2026-01-01" in said) == (2, True), said
+
+
+@pytest.mark.parametrize(
+    ("started", "code"),
+    [
+        ("0001-01-01T00:00:00+00:00", 0),
+        ("0001-01-01T00:00:00+14:00", 0),
+        ("9999-12-31T23:59:59-14:00", 2),
+        ("9999-12-31", 2),
+    ],
+)
+def test_a_start_at_either_end_of_the_calendar(started, code, tmp_path, capsys):
+    """Neither says that something leaked; the first is no clock's error either."""
+
+    def edit(document: Document) -> None:
+        document["reproduce"]["started"] = started
+
+    found, said = gated(capsys, edited(tmp_path, edit, NO_LEAK))
+    assert (found, "Error" in said, "set this machine's clock" in said) == (code, False, code == 2), said
 
 
 @pytest.mark.parametrize(
