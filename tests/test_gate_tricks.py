@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,8 @@ from result_builder import INCONCLUSIVE, LEAK, NO_LEAK, Case, build, write_audit
 from privaudit.cli import run
 from privaudit.errors import PrivauditError
 from privaudit.gate import Rules, decide
+from privaudit.gate.checks import all_checks
+from privaudit.gate.policy import Policy
 from privaudit.result import AuditResult
 from privaudit.result_file import read_result, sealed, to_json, write_private
 
@@ -589,12 +591,36 @@ def test_a_baseline_that_excuses_too_much(started, salt, words, tmp_path, capsys
     assert (code, words in said) == (2, True), said
 
 
-def test_a_baseline_that_was_not_measured(tmp_path, capsys):
+@pytest.mark.parametrize(
+    ("case", "words"),
+    [
+        (Case(n_controls=1), "expected a baseline with a calibrated threshold"),
+        (Case(positive="failed"), "found that the positive control failed"),
+        (Case(negative="failed"), "found that the negative control failed"),
+        (Case(positive="not_run"), "found that the positive control was not run"),
+        (Case(negative="not_run"), "found that the negative control was not run"),
+    ],
+)
+def test_a_baseline_that_was_not_measured(case, words, tmp_path, capsys):
     path = write_audit(tmp_path, LEAK, with_pictures=False)
     baseline = tmp_path / "old.json"
-    baseline.write_text(to_json(renamed(build(Case(n_controls=1)), "2026-01-01T00:00:00+00:00")))
+    baseline.write_text(to_json(renamed(build(case), "2026-01-01T00:00:00+00:00")))
     code, said = gated(capsys, path, "--baseline", baseline)
-    assert (code, "- failed rebuilt: 30 of 50" in said) == (1, True)
+    assert (code, words in said, len(said.splitlines())) == (2, True, 1), said
+
+
+@pytest.mark.parametrize(("name", "is_laxer"), [("calibrated_threshold", True), ("membership", True), ("none", False)])
+def test_a_baseline_with_a_laxer_rate(name, is_laxer):
+    """A threshold at a larger rate calls more records leaked, and they would be excused."""
+    result, baseline = build(LEAK), renamed(build(LEAK), "2026-01-01T00:00:00+00:00")
+    assert baseline.evidence is not None
+    if is_laxer:
+        part = getattr(baseline.evidence, name).model_copy(update={"fpr": 0.2})
+        baseline = baseline.model_copy(update={"evidence": baseline.evidence.model_copy(update={name: part})})
+        with pytest.raises(PrivauditError, match=r"false-positive rate of at most 0.01 for \w+, .* found 0.2; scan"):
+            all_checks(result, result.verdict, Policy(), baseline, date(2026, 6, 1))
+    else:
+        assert all_checks(result, result.verdict, Policy(), baseline, date(2026, 6, 1)).is_excused
 
 
 def test_a_baseline_that_was_edited(tmp_path, capsys):
