@@ -354,6 +354,29 @@ def test_format_needs_a_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert [found.name for found in tmp_path.iterdir()] == ["result.json"]
 
 
+@pytest.mark.parametrize("name", ["result", "policy", "baseline", "model"])
+@pytest.mark.parametrize("how", ["named", "symbolic link", "hard link"])
+def test_a_gate_does_not_remove_what_it_is_to_read(
+    name: str, how: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`gate.json` of an earlier run is removed first, so nothing that is read may lie in its place."""
+    out = tmp_path / "out"
+    out.mkdir()
+    text = write_audit(tmp_path / "scan", LEAK, False).read_text(encoding="utf-8")
+    (out / "gate.json").write_text(text, encoding="utf-8")
+    paths = dict.fromkeys(("result", "policy", "baseline", "model"), tmp_path / "other")
+    paths[name] = out / "gate.json"
+    if how != "named":
+        paths[name] = tmp_path / "link"
+        make = paths[name].symlink_to if how == "symbolic link" else paths[name].hardlink_to
+        make(out / "gate.json")
+    options = [option for key in ("policy", "baseline", "model") for option in (f"--{key}", str(paths[key]))]
+    assert run(["gate", str(paths["result"]), *options, "--out", str(out)]) == 2
+    said = capsys.readouterr().err
+    assert f"expected the {name} elsewhere than gate.json in --out" in said and len(said.splitlines()) == 1
+    assert (out / "gate.json").read_text(encoding="utf-8") == text
+
+
 def test_exit_zero_reports_only(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = write_audit(tmp_path, LEAK, False)
     assert run(["gate", str(path), "--exit-zero"]) == 0

@@ -67,7 +67,8 @@ def gate(
     from privaudit.result_file import read_result
 
     chosen = check_options(max_leaked=max_leaked, max_readable=max_readable, fail_on=fail_on, format=format)
-    formats = prepare(out, chosen.pop("format"))
+    inputs = {"result": result, "policy": policy, "baseline": baseline, "model": model}
+    formats = prepare(out, chosen.pop("format"), inputs)
     rules = gating.Rules(None if policy is None else read_policy(policy), **chosen, exit_zero=bool(exit_zero))
     judged = read_result(result)
     older = None if baseline is None else read_result(baseline)
