@@ -385,6 +385,24 @@ def test_an_allowance_that_came_with_the_model(tmp_path, capsys):
     assert (code, "above the allowance of 0" in said) == (1, True)
 
 
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ([], "(50 rebuilt, 40 readable, fail on rebuilt) from the result; name --policy or --max-leaked or --max-re"),
+        (["--max-leaked=50"], "(40 readable, fail on rebuilt) from the result; name --policy or --max-readable or"),
+        (["--max-leaked=1", "--max-readable=1", "--fail-on=any"], ""),
+        (["--policy"], ""),
+    ],
+)
+def test_allowances_that_only_the_result_states_are_named(options, told, tmp_path, capsys):
+    path = write_audit(tmp_path, Case(max_leaked=50, max_readable=40, fail_on="rebuilt"), with_pictures=False)
+    policy = tmp_path / "policy.toml"
+    policy.write_text("")
+    _, said = gated(capsys, path, *options, *([policy] if "--policy" in options else []))
+    assert (told in said, "from the result; name" in said) == (True, bool(told)), said
+    assert "from the result; name" not in gated(capsys, write_audit(tmp_path, LEAK, with_pictures=False))[1]
+
+
 @pytest.mark.parametrize("version", ["9" * 5000, "9" * 10, "1.2.3.4.5.6.7", "1.0٣", "١.0", ""])
 def test_a_version_that_is_none_is_below_all(version, tmp_path, capsys):
     def edit(document: Document) -> None:
