@@ -1,7 +1,8 @@
 """Where settings are read from: the `privaudit.toml` beside a model or above it, and the environment.
 
 In: a path or the environment, and the valid keys. Out: values by key, not yet checked for their kind, which
-`privaudit.config` does. Never runs code: a file or a variable that names some is refused.
+`privaudit.config` does. Never runs code: a file or a variable that names some is refused, and so is a file that would
+switch off what makes a verdict count.
 """
 
 import difflib
@@ -17,6 +18,8 @@ FILE_NAME = "privaudit.toml"
 ENVIRONMENT_PREFIX = "PRIVAUDIT_"
 _LIBRARIES = ("torchvision", "timm")  # as in adapters/libraries.py, which is not imported here: it needs torch
 _PATH_KEYS = ("reference", "control", "mean", "std", "out")
+_NOT_FROM_FILES = ("exit_zero", "instrument_check")
+"""The file beside a checkpoint may come from whoever sent the checkpoint: it must not decide that failures pass."""
 
 
 def find_file(model: Path, cwd: Path) -> Path | None:
@@ -32,11 +35,12 @@ def read_file(path: Path, keys: Sequence[str]) -> dict[str, object]:
     """The table `[scan]` of a `privaudit.toml`, relative paths made relative to its folder.
 
     Raises:
-        ConfigError: unreadable, no TOML, an unknown table or key, or an adapter that would run code.
+        ConfigError: unreadable, no TOML, an unknown table or key, an adapter that would run code, or a setting that
+            only the command line and the environment may decide.
     """
     try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        document = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError, RecursionError) as error:
         raise ConfigError(f"expected TOML in {path}, found: {error}; correct the file or remove it") from None
     for name in document:
         if name != "scan":
@@ -46,6 +50,7 @@ def read_file(path: Path, keys: Sequence[str]) -> dict[str, object]:
         raise ConfigError(f"expected a table [scan] in {path}, found the value {table!r}")
     for name in table:
         _require_known(name, keys, f"{path}, table [scan]")
+        _refuse_from_file(name, path)
     _refuse_code(table.get("adapter"), str(path))
     return {name: _anchored(name, value, path.parent) for name, value in table.items()}
 
@@ -88,6 +93,15 @@ def _refuse_code(adapter: object, where: str) -> None:
         raise ConfigError(
             f"expected the name of an adapter in {where}, found {adapter!r}, which would run code; "
             "code runs only when --adapter names it on the command line"
+        )
+
+
+def _refuse_from_file(name: str, path: Path) -> None:
+    if name in _NOT_FROM_FILES:
+        raise ConfigError(
+            f"expected no {name} in {path}, which may have come with the model, found one; "
+            f"set --{'' if name == 'exit_zero' else 'no-'}{name.replace('_', '-')} or "
+            f"{ENVIRONMENT_PREFIX}{name.upper()} where you run the scan"
         )
 
 

@@ -156,6 +156,9 @@ def test_values_that_are_no_paths_stay_as_they_are(load, tmp_path):
         ("[scan]\nmodel = 'm'", ("'model'", "nearest")),
         ("[scan]\nadapter = 'net.py:make'", ("adapter", "run code", "command line")),
         ("[scan]\nadapter = 'net.py'", ("run code",)),
+        ("[scan]\nexit_zero = true", ("exit_zero", "--exit-zero", "PRIVAUDIT_EXIT_ZERO")),
+        ("[scan]\nexit_zero = false", ("exit_zero",)),
+        ("[scan]\ninstrument_check = false", ("--no-instrument-check", "PRIVAUDIT_INSTRUMENT_CHECK")),
         ("seed = 1", ("seed", "[scan]")),
         ("[scna]\nseed = 1", ("scna", "[scan]")),
         ("scan = 1", ("[scan]",)),
@@ -223,6 +226,16 @@ def test_a_variable_that_is_wrong_is_named(name, value, words, load):
     with pytest.raises(ConfigError) as raised:
         load(environ={name: value})
     one_line_about(raised, *words)
+
+
+def test_variables_may_decide_what_a_file_may_not(load):
+    assert load(environ={"PRIVAUDIT_EXIT_ZERO": "true"})[0].exit_zero
+    assert not load({"instrument_check": False})[0].instrument_check
+
+
+def test_a_byte_order_mark_is_no_part_of_the_settings(load, tmp_path):
+    (tmp_path / "privaudit.toml").write_text("\ufeff[scan]\nseed = 4\n", encoding="utf-8")
+    assert load()[0].seed == 4
 
 
 def test_code_runs_when_the_command_line_names_it(load):

@@ -104,7 +104,22 @@ def test_every_key_of_a_policy_is_read(tmp_path: Path) -> None:
         ('[[waiver]]\ntarget = ""', "waiver.0.target"),
         ('[[waiver]]\ntarget = "x"\nexpires = "some day"', "waiver.0.expires"),
         ("[allow", "expected TOML"),
-        ("\ufeff[allow]", "expected TOML"),
+        ("[allow]\nrebuilt = 1000000001", "a count of 0 or more, up to 1000000000"),
+        ('[allow]\nreadable = "١٢%"', "a share such as"),
+        (f'[allow]\nreadable = "{"0" * 10}.5%"', "a share such as"),
+        (f"[minimum]\ncontrols = {'9' * 400}", "a whole number of 0 or more, up to 1000000000"),
+        ("[minimum]\nbudget_seconds = true", "a number from 0 to 1000000000"),
+        ('[minimum]\nbudget_seconds = "10"', "a number from 0"),
+        (f"[minimum]\nbudget_seconds = {'9' * 400}", "a number from 0"),
+        ('[minimum]\nfpr = "0.05"', "a number from 0"),
+        ("[minimum]\nfpr = 0", "minimum.fpr"),
+        ("[minimum]\nfpr = 1.0", "minimum.fpr"),
+        (f'[minimum]\ntool_version = "{"9" * 5000}"', "a version such as"),
+        ('[minimum]\ntool_version = "1.2.3.4.5.6.7"', "a version such as"),
+        ('[minimum]\ntool_version = "١.0"', "a version such as"),
+        ('[[waiver]]\ntarget = "x"\nexpires = "2027-01-31"', "a date such as 2027-01-31, without quotes"),
+        ('[[waiver]]\ntarget = "x"\nexpires = 4102444800', "a date such as"),
+        ('[[waiver]]\ntarget = "x"\nexpires = 2027-01-31T00:00:00Z', "a date such as"),
     ],
 )
 def test_a_policy_that_cannot_be_understood_is_one_line(text: str, words: str, tmp_path: Path) -> None:
@@ -112,6 +127,15 @@ def test_a_policy_that_cannot_be_understood_is_one_line(text: str, words: str, t
         read_policy(written(tmp_path, text))
     assert words in str(caught.value) and "\n" not in str(caught.value)
     assert "policy.toml" in str(caught.value)
+
+
+def test_a_byte_order_mark_is_no_part_of_a_policy(tmp_path: Path) -> None:
+    assert read_policy(written(tmp_path, "\ufeff[allow]\nrebuilt = 4\n")).policy.allow.rebuilt == 4
+
+
+def test_whole_numbers_are_numbers(tmp_path: Path) -> None:
+    policy = read_policy(written(tmp_path, "[minimum]\nbudget_seconds = 60\ncontrols = 1000000000\n")).policy
+    assert (policy.minimum.budget_seconds, policy.minimum.controls) == (60, 10**9)
 
 
 @pytest.mark.parametrize(
@@ -194,7 +218,7 @@ def test_a_waived_record_stays_visible_and_the_rest_is_judged_alone() -> None:
     granted = {
         "reason": "taken with consent",
         "owner": "privacy office",
-        "expires": "2026-06-01",
+        "expires": date(2026, 6, 1),
         "model_sha256": result.model.sha256,
     }
     allow = {"rebuilt": 4, "readable": 4}
@@ -328,6 +352,29 @@ def test_format_needs_a_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert run(["gate", str(path), "--format", "sarif"]) == 2
     assert "expected --out DIR beside --format" in capsys.readouterr().err
     assert [found.name for found in tmp_path.iterdir()] == ["result.json"]
+
+
+@pytest.mark.parametrize("name", ["result", "policy", "baseline", "model"])
+@pytest.mark.parametrize("how", ["named", "symbolic link", "hard link"])
+def test_a_gate_does_not_remove_what_it_is_to_read(
+    name: str, how: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`gate.json` of an earlier run is removed first, so nothing that is read may lie in its place."""
+    out = tmp_path / "out"
+    out.mkdir()
+    text = write_audit(tmp_path / "scan", LEAK, False).read_text(encoding="utf-8")
+    (out / "gate.json").write_text(text, encoding="utf-8")
+    paths = dict.fromkeys(("result", "policy", "baseline", "model"), tmp_path / "other")
+    paths[name] = out / "gate.json"
+    if how != "named":
+        paths[name] = tmp_path / "link"
+        make = paths[name].symlink_to if how == "symbolic link" else paths[name].hardlink_to
+        make(out / "gate.json")
+    options = [option for key in ("policy", "baseline", "model") for option in (f"--{key}", str(paths[key]))]
+    assert run(["gate", str(paths["result"]), *options, "--out", str(out)]) == 2
+    said = capsys.readouterr().err
+    assert f"expected the {name} elsewhere than gate.json in --out" in said and len(said.splitlines()) == 1
+    assert (out / "gate.json").read_text(encoding="utf-8") == text
 
 
 def test_exit_zero_reports_only(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

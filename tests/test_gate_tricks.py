@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,8 @@ from result_builder import INCONCLUSIVE, LEAK, NO_LEAK, Case, build, write_audit
 from privaudit.cli import run
 from privaudit.errors import PrivauditError
 from privaudit.gate import Rules, decide
+from privaudit.gate.checks import all_checks
+from privaudit.gate.policy import Policy
 from privaudit.result import AuditResult
 from privaudit.result_file import read_result, sealed, to_json, write_private
 
@@ -383,6 +385,36 @@ def test_an_allowance_that_came_with_the_model(tmp_path, capsys):
     assert (code, "above the allowance of 0" in said) == (1, True)
 
 
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ([], "(50 rebuilt, 40 readable, fail on rebuilt) from the result; name --policy or --max-leaked or --max-re"),
+        (["--max-leaked=50"], "(40 readable, fail on rebuilt) from the result; name --policy or --max-readable or"),
+        (["--max-leaked=1", "--max-readable=1", "--fail-on=any"], ""),
+        (["--policy"], ""),
+    ],
+)
+def test_allowances_that_only_the_result_states_are_named(options, told, tmp_path, capsys):
+    path = write_audit(tmp_path, Case(max_leaked=50, max_readable=40, fail_on="rebuilt"), with_pictures=False)
+    policy = tmp_path / "policy.toml"
+    policy.write_text("")
+    _, said = gated(capsys, path, *options, *([policy] if "--policy" in options else []))
+    assert (told in said, "from the result; name" in said) == (True, bool(told)), said
+    assert "from the result; name" not in gated(capsys, write_audit(tmp_path, LEAK, with_pictures=False))[1]
+
+
+@pytest.mark.parametrize("version", ["9" * 5000, "9" * 10, "1.2.3.4.5.6.7", "1.0٣", "١.0", ""])
+def test_a_version_that_is_none_is_below_all(version, tmp_path, capsys):
+    def edit(document: Document) -> None:
+        document["tool"]["version"] = version
+
+    path = edited(tmp_path, edit, NO_LEAK)
+    policy = tmp_path / "policy.toml"
+    policy.write_text('[allow]\nrebuilt = 4\nreadable = 4\n[minimum]\ntool_version = "0.1.0"\n')
+    code, said = gated(capsys, path, "--policy", policy)
+    assert (code, "- error minimum-tool-version" in said) == (3, True), said
+
+
 # Records and their ids.
 
 
@@ -489,6 +521,25 @@ def test_a_clock_moved_before_an_expiry(tmp_path, capsys, at):
 
 
 @pytest.mark.parametrize(
+    ("started", "code"),
+    [
+        ("0001-01-01T00:00:00+00:00", 0),
+        ("0001-01-01T00:00:00+14:00", 0),
+        ("9999-12-31T23:59:59-14:00", 2),
+        ("9999-12-31", 2),
+    ],
+)
+def test_a_start_at_either_end_of_the_calendar(started, code, tmp_path, capsys):
+    """Neither says that something leaked; the first is no clock's error either."""
+
+    def edit(document: Document) -> None:
+        document["reproduce"]["started"] = started
+
+    found, said = gated(capsys, edited(tmp_path, edit, NO_LEAK))
+    assert (found, "Error" in said, "set this machine's clock" in said) == (code, False, code == 2), said
+
+
+@pytest.mark.parametrize(
     ("changes", "words"),
     [
         ({"reason": ""}, "states no reason"),
@@ -558,12 +609,36 @@ def test_a_baseline_that_excuses_too_much(started, salt, words, tmp_path, capsys
     assert (code, words in said) == (2, True), said
 
 
-def test_a_baseline_that_was_not_measured(tmp_path, capsys):
+@pytest.mark.parametrize(
+    ("case", "words"),
+    [
+        (Case(n_controls=1), "expected a baseline with a calibrated threshold"),
+        (Case(positive="failed"), "found that the positive control failed"),
+        (Case(negative="failed"), "found that the negative control failed"),
+        (Case(positive="not_run"), "found that the positive control was not run"),
+        (Case(negative="not_run"), "found that the negative control was not run"),
+    ],
+)
+def test_a_baseline_that_was_not_measured(case, words, tmp_path, capsys):
     path = write_audit(tmp_path, LEAK, with_pictures=False)
     baseline = tmp_path / "old.json"
-    baseline.write_text(to_json(renamed(build(Case(n_controls=1)), "2026-01-01T00:00:00+00:00")))
+    baseline.write_text(to_json(renamed(build(case), "2026-01-01T00:00:00+00:00")))
     code, said = gated(capsys, path, "--baseline", baseline)
-    assert (code, "- failed rebuilt: 30 of 50" in said) == (1, True)
+    assert (code, words in said, len(said.splitlines())) == (2, True, 1), said
+
+
+@pytest.mark.parametrize(("name", "is_laxer"), [("calibrated_threshold", True), ("membership", True), ("none", False)])
+def test_a_baseline_with_a_laxer_rate(name, is_laxer):
+    """A threshold at a larger rate calls more records leaked, and they would be excused."""
+    result, baseline = build(LEAK), renamed(build(LEAK), "2026-01-01T00:00:00+00:00")
+    assert baseline.evidence is not None
+    if is_laxer:
+        part = getattr(baseline.evidence, name).model_copy(update={"fpr": 0.2})
+        baseline = baseline.model_copy(update={"evidence": baseline.evidence.model_copy(update={name: part})})
+        with pytest.raises(PrivauditError, match=r"false-positive rate of at most 0.01 for \w+, .* found 0.2; scan"):
+            all_checks(result, result.verdict, Policy(), baseline, date(2026, 6, 1))
+    else:
+        assert all_checks(result, result.verdict, Policy(), baseline, date(2026, 6, 1)).is_excused
 
 
 def test_a_baseline_that_was_edited(tmp_path, capsys):

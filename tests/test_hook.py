@@ -16,6 +16,8 @@ from privaudit.cli import hook
 ROOT = Path(__file__).parents[1]
 COPIED = ("privaudit", "templates", "schemas", "README.md", "CHANGELOG.md", "pyproject.toml", ".pre-commit-hooks.yaml")
 
+FOUR = ("--max-leaked=4", "--max-readable=4")
+
 
 def results(folder: Path, **cases: Case) -> dict[str, str]:
     return {name: str(write_audit(folder / name, case, with_pictures=False)) for name, case in cases.items()}
@@ -26,11 +28,11 @@ def test_the_worst_code_counts(tmp_path: Path, capfd: pytest.CaptureFixture[str]
     broken = tmp_path / "broken" / "result.json"
     broken.parent.mkdir()
     broken.write_text("{}")
-    assert hook.main([path["good"]]) == 0
-    assert hook.main([path["good"], path["doubt"]]) == 3
-    assert hook.main([path["doubt"], path["leak"], path["good"]]) == 1
+    assert hook.main([*FOUR, path["good"]]) == 0
+    assert hook.main([*FOUR, path["good"], path["doubt"]]) == 3
+    assert hook.main([*FOUR, path["doubt"], path["leak"], path["good"]]) == 1
     capfd.readouterr()
-    assert hook.main([path["leak"], str(broken), path["good"]]) == 2
+    assert hook.main([*FOUR, path["leak"], str(broken), path["good"]]) == 2
     said = capfd.readouterr()
     assert said.out.splitlines() == ["leak_found", "no_leak_found"]
     assert all(str(file) in said.err for file in (path["leak"], broken, path["good"]))
@@ -42,6 +44,49 @@ def test_options_go_to_every_gate(tmp_path: Path) -> None:
     assert hook.main([*allowed, path["one"], path["two"]]) == 0
     assert hook.main([*allowed, "--", path["one"], path["two"]]) == 0
     assert hook.main(["--max-leaked", "50", path["one"]]) == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "code"),
+    [
+        ([], 1),
+        (["--max-leaked=50"], 1),
+        (["--max-readable", "50"], 1),
+        (["--fail-on", "rebuilt", "--max-leaked=50"], 3),
+        (["--policy", "{}"], 0),
+        (["--policy={}", "--max-leaked=0"], 1),
+        (["--max-leaked=50", "--max-readable=50"], 0),
+    ],
+)
+def test_allowances_inside_a_result_do_not_count(options: list[str], code: int, tmp_path: Path) -> None:
+    path = results(tmp_path, one=Case(max_leaked=50, max_readable=50))
+    policy = tmp_path / "policy.toml"
+    policy.write_text("[allow]\nrebuilt = 50\nreadable = 50\n")
+    assert hook.main([*(option.format(policy) for option in options), path["one"]]) == code
+
+
+@pytest.mark.parametrize(
+    "options", [["--help"], ["-h"], ["-qh"], [*FOUR, "--help"], ["--help", "--"], ["-h", "--none"]]
+)
+def test_help_gates_no_file_and_so_passes_none(
+    options: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = results(tmp_path, one=LEAK)
+    assert hook.main([*options, path["one"]]) == 2
+    assert "leak_found" not in capfd.readouterr().out
+
+
+def test_help_alone_is_the_gates(capfd: pytest.CaptureFixture[str]) -> None:
+    assert hook.main(["--help"]) == hook.main(["-h"]) == 0
+    assert "--max-leaked" in capfd.readouterr().out
+
+
+def test_success_without_a_verdict_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(hook, "run", lambda arguments: 0)
+    assert hook.main([*FOUR, *results(tmp_path, one=NO_LEAK).values()]) == 2
+    assert "expected a verdict, found none" in capfd.readouterr().err
 
 
 @pytest.mark.parametrize("arguments", [[], ["-q"], ["--max-leaked", "1"], ["--none", "x.json"], ["--max-leaked"]])
@@ -88,6 +133,8 @@ def hook_repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
             shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
         else:
             shutil.copy2(source, folder / name)
+    with (folder / ".pre-commit-hooks.yaml").open("a") as stream:  # `try-repo` takes no args from its caller
+        stream.write(f"  args: [{', '.join(FOUR)}]\n")
     return repository(folder)
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 from composite_action import CompositeAction
-from result_builder import LEAK, NO_LEAK, write_audit
+from result_builder import LEAK, NO_LEAK, Case, write_audit
 
 from privaudit.cli.app import app
 from privaudit.report import REPORTS
@@ -35,9 +35,11 @@ command, codes = sys.argv[1], json.loads(os.environ["STUB_CODES"])
 out = pathlib.Path(sys.argv[sys.argv.index("--out") + 1])
 if command == "scan" and codes["scan"] in (0, 1, 3):
     out.mkdir(exist_ok=True)
-    shutil.copy({result!r}, out / "result.json")
+    if "STUB_SAYS" not in os.environ:
+        shutil.copy({result!r}, out / "result.json")
     (out / "reconstructions.safetensors").write_bytes(b"pictures")
     (out / "report.html").write_text("pictures")
+    print(os.environ.get("STUB_SAYS", out / "result.json"))
 if command == "gate" and codes["gate"] in (0, 1, 3):
     for name in ("gate.json", "result.sarif", "result.junit.xml", "report.md"):
         (out / name).write_text("of this run")
@@ -113,6 +115,7 @@ class Stubbed:
 
     def __init__(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.folder, bin_folder, temp = tmp_path / "checkout", tmp_path / "bin", tmp_path / "temp"
+        self.bin_folder = bin_folder
         for folder in (self.folder, bin_folder, temp):
             folder.mkdir()
         result = write_audit(tmp_path / "scanned", LEAK, with_pictures=False)
@@ -128,6 +131,12 @@ class Stubbed:
     def run(self, scan: int = 1, gate: int = 1, **inputs: str) -> Any:
         self.monkeypatch.setenv("STUB_CODES", json.dumps({"scan": scan, "gate": gate}))
         return self.action.run(self.folder, **inputs)
+
+    def use_the_program(self) -> None:
+        """The real privaudit instead of the one that writes down."""
+        program = self.bin_folder / "privaudit"
+        program.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m privaudit "$@"\n')
+        self.monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
 
     @property
     def calls(self) -> list[list[str]]:
@@ -177,10 +186,68 @@ def test_all_options_reach_the_program(stubbed: Stubbed) -> None:
     scan, gate, _ = stubbed.calls
     assert scan[2:] == ["--out", "some where", "--budget", "quick", "--seed", "3", "--mean", "0.5, 0.5", "--", "m.pt"]
     assert gate[5:] == [
-        "--model", "m.pt", "--baseline", "old.json", "--max-leaked", "4", "--max-readable", "5", "--",
-        "some where/result.json",
+        "--model", "m.pt", "--baseline", "old.json", "--fail-on", "any", "--max-leaked", "4", "--max-readable", "5",
+        "--", "some where/result.json",
     ]  # fmt: skip
     assert stubbed.pip_file.read_text().splitlines()[0].endswith("-- privaudit-1.whl")
+
+
+@pytest.mark.parametrize(
+    ("inputs", "expected"),
+    [
+        ({}, ["--fail-on", "any", "--max-leaked", "0", "--max-readable", "0"]),
+        ({"max_leaked": "4"}, ["--fail-on", "any", "--max-leaked", "4", "--max-readable", "0"]),
+        ({"max_readable": "4"}, ["--fail-on", "any", "--max-leaked", "0", "--max-readable", "4"]),
+        ({"policy": "p.toml"}, ["--policy", "p.toml"]),
+        ({"policy": "p.toml", "max_leaked": "4"}, ["--policy", "p.toml", "--max-leaked", "4"]),
+    ],
+)
+def test_nothing_is_allowed_that_no_input_allows(stubbed: Stubbed, inputs: dict[str, str], expected: list[str]) -> None:
+    stubbed.run(model="m.pt", **inputs)
+    assert stubbed.calls[1][7:-2] == expected
+
+
+def test_allowances_inside_a_result_do_not_count(stubbed: Stubbed) -> None:
+    """They are those of a privaudit.toml that may have come with the model."""
+    stubbed.use_the_program()
+    write_audit(stubbed.folder / "gpu", Case(max_leaked=50, max_readable=50), with_pictures=False)
+    ran = stubbed.run(result="gpu/result.json")
+    assert (ran.code, ran.outputs["verdict"]) == (1, "leak_found"), ran.log
+
+
+def test_a_repository_cannot_pass_for_pip(stubbed: Stubbed) -> None:
+    """The working directory is the checked-out repository, and `python -m` would look there first."""
+    python = stubbed.bin_folder / "python"
+    python.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} "$@"\n')
+    (stubbed.folder / "pip.py").write_text("open('pwned', 'w')")
+    stubbed.run(model="m.pt", package="./no such package")
+    assert not (stubbed.folder / "pwned").exists()
+
+
+@pytest.mark.parametrize("says", ["", "elsewhere/result.json", "audit/result.json"])
+def test_a_result_of_an_earlier_run_is_not_gated(stubbed: Stubbed, says: str) -> None:
+    stubbed.run(0, 0, model="m.pt")
+    assert (stubbed.folder / "audit" / "result.json").exists()
+    stubbed.calls_file.unlink()
+    stubbed.monkeypatch.setenv("STUB_SAYS", says)
+    ran = stubbed.run(0, 0, model="m.pt")
+    assert ran.code == 2, ran.log
+    assert [call[0] for call in stubbed.calls] == ["scan"]
+    assert not (stubbed.folder / "audit" / "result.json").exists()
+    assert ran.outputs["verdict"] == ran.outputs["result"] == "" and "expected a result to gate" in ran.log
+
+
+def test_the_scan_says_where_its_result_is(stubbed: Stubbed) -> None:
+    write_audit(stubbed.folder / "there", LEAK, with_pictures=False)
+    stubbed.monkeypatch.setenv("STUB_SAYS", "there/result.json")
+    ran = stubbed.run(1, 1, model="m.pt", extra_args="--resume")
+    assert ran.outputs["result"] == "there/result.json" and stubbed.calls[1][-1] == "there/result.json"
+
+
+def test_a_path_of_two_lines_cannot_forge_outputs(stubbed: Stubbed) -> None:
+    stubbed.monkeypatch.setenv("STUB_SAYS", "a\nexit-code=0")
+    ran = stubbed.run(1, 0, model="m.pt")
+    assert ran.code == 2 and ran.outputs["exit-code"] == "" and ran.outputs["verdict"] == ""
 
 
 def test_pictures_are_published_on_request_only(stubbed: Stubbed) -> None:
@@ -257,9 +324,7 @@ def test_the_program_has_every_option_that_the_action_uses(stubbed: Stubbed, com
 
 @pytest.mark.parametrize(("max_leaked", "code"), [("0", 1), ("50", 0)])
 def test_it_gates_a_real_result(stubbed: Stubbed, tmp_path: Path, max_leaked: str, code: int) -> None:
-    program = Path(stubbed.action.path_variable.split(os.pathsep)[0]) / "privaudit"
-    program.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m privaudit "$@"\n')
-    stubbed.monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
+    stubbed.use_the_program()
     write_audit(stubbed.folder / "gpu", LEAK, with_pictures=False)
     ran = stubbed.run(result="gpu/result.json", max_leaked=max_leaked, max_readable="50")
     assert ran.code == code, ran.log

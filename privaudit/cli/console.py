@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 LONGEST_LINE = 4000
 """Characters; enough for every adapter's reason, and an end to what a hostile file can print."""
 
+_DEEPEST = 8
+
 
 def emit(text: str) -> None:
     """Print a machine result to stdout; a reader that went away shows here rather than at exit."""
@@ -26,8 +28,12 @@ def stdout_for_results_only() -> "contextlib.redirect_stdout[TextIO]":
 
 
 def say(text: str) -> None:
-    """Print one line for people to stderr, without control characters: names in it come from files."""
-    print(one_line(text, LONGEST_LINE), file=sys.stderr, flush=True)
+    """Print one line for people to stderr, without control characters: names in it come from files.
+
+    Spaces before it stay, since a list under a line is indented.
+    """
+    indent = " " * (len(text) - len(text.lstrip(" ")))
+    print(f"{indent[:_DEEPEST]}{one_line(text, LONGEST_LINE)}", file=sys.stderr, flush=True)
 
 
 def complain(text: str) -> None:

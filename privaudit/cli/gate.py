@@ -55,19 +55,21 @@ def gate(
     """Pass or fail from a finished RESULT.json.
 
     Needs neither GPU nor torch. Counts and verdict are recomputed from the records. Allowances: options, else the
-    policy, else (without a policy) those of the scan. Prints the verdict's status to stdout, every check to stderr.
+    policy, else (without a policy) those of the scan, which stderr then names. Prints the verdict's status to stdout,
+    every check to stderr.
 
     --exit-zero does not hide that a check of the instrument did not run.
     """
     from privaudit import gate as gating
     from privaudit.cli.gate_output import prepare, write
-    from privaudit.cli.summary import decision_lines
+    from privaudit.cli.summary import borrowed_line, decision_lines
     from privaudit.config import check_options
     from privaudit.gate.policy import read_policy
     from privaudit.result_file import read_result
 
     chosen = check_options(max_leaked=max_leaked, max_readable=max_readable, fail_on=fail_on, format=format)
-    formats = prepare(out, chosen.pop("format"))
+    inputs = {"result": result, "policy": policy, "baseline": baseline, "model": model}
+    formats = prepare(out, chosen.pop("format"), inputs)
     rules = gating.Rules(None if policy is None else read_policy(policy), **chosen, exit_zero=bool(exit_zero))
     judged = read_result(result)
     older = None if baseline is None else read_result(baseline)
@@ -75,8 +77,9 @@ def gate(
     decision = gating.decide(judged, rules, model=digest, baseline=older)
     if not quiet:
         _say_link(result)
-        for line in decision_lines(decision):
-            say(line)
+        for line in (*decision_lines(decision), borrowed_line(decision, rules)):
+            if line is not None:
+                say(line)
     if out is not None:
         for path in write(out, formats, decision, judged, result):
             say(f"wrote {path}")

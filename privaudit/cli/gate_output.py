@@ -1,6 +1,7 @@
 """What `gate --out` writes: its decision, and reports that show it."""
 
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from privaudit.errors import ConfigError, OutputError
@@ -10,17 +11,28 @@ from privaudit.result import AuditResult
 GATE_FILE = "gate.json"
 
 
-def prepare(out: Path | None, formats: Sequence[str] | None) -> tuple[str, ...]:
+def prepare(out: Path | None, formats: Sequence[str] | None, inputs: Mapping[str, Path | None]) -> tuple[str, ...]:
     """Remove the decision of an earlier gate, so that one which fails leaves none behind that passed.
 
+    Args:
+        out: the folder; None: write nothing.
+        formats: as given.
+        inputs: what the gate is about to read, by what it is called; None for what was not given.
+
     Raises:
-        ConfigError: formats without a folder to write them to.
+        ConfigError: formats without a folder to write them to, or an input in the place of `gate.json`.
         OutputError: the old file cannot be removed.
     """
     if out is None:
         if formats:
             raise ConfigError("expected --out DIR beside --format, found none; a gate writes only where it is told to")
         return ()
+    for name, path in inputs.items():
+        if path is not None and _is_same_file(out / GATE_FILE, path):
+            raise ConfigError(
+                f"expected the {name} elsewhere than {GATE_FILE} in --out, which is replaced, found {path}; "
+                "choose another --out"
+            )
     try:
         (out / GATE_FILE).unlink(missing_ok=True)
     except OSError as error:
@@ -28,6 +40,16 @@ def prepare(out: Path | None, formats: Sequence[str] | None) -> tuple[str, ...]:
             f"expected a writable folder at {out}, found: {error.strerror}; choose another --out"
         ) from None
     return tuple(formats or ())
+
+
+def _is_same_file(one: Path, other: Path) -> bool:
+    """By name once links are followed, or by what lies there: hard links, and names on a disk that knows no case."""
+    if os.path.realpath(one) == os.path.realpath(other):
+        return True
+    try:
+        return one.samefile(other)
+    except OSError:
+        return False  # one is missing or cannot be looked at, which reading it will say
 
 
 def write(

@@ -2,10 +2,14 @@
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from privaudit.gate_decision import GateDecision
 from privaudit.result import AuditResult, Finding, Verdict
 from privaudit.text import listed
+
+if TYPE_CHECKING:
+    from privaudit.gate import Rules
 
 _OUTCOMES = {0: "passed", 1: "failed", 3: "undecided"}
 _NAMES = {"rebuilt": "rebuilt", "membership": "membership readable"}
@@ -51,6 +55,28 @@ def decision_lines(decision: GateDecision) -> Iterator[str]:
             if ids:
                 yield f"  {comparison.finding}, {kind}: {listed(ids, 20)}"
     yield f"gate: exit {decision.exit_code}, {_outcome(decision)}"
+
+
+def borrowed_line(decision: GateDecision, rules: "Rules") -> str | None:
+    """That the result's own allowances decide, where they allow more than none; None where they do not.
+
+    They are those of whoever scanned, or of a privaudit.toml that came with the model.
+    """
+    if rules.policy is not None:
+        return None
+    verdict = decision.verdict
+    borrowed = {
+        f"{verdict.max_leaked} rebuilt": ("--max-leaked", rules.max_leaked is None and verdict.max_leaked > 0),
+        f"{verdict.max_readable} readable": ("--max-readable", rules.max_readable is None and verdict.max_readable > 0),
+        f"fail on {verdict.fail_on}": ("--fail-on", rules.fail_on is None and verdict.fail_on != "any"),
+    }
+    told = {words: option for words, (option, is_borrowed) in borrowed.items() if is_borrowed}
+    if not told:
+        return None
+    return (
+        f"warning: allowances ({', '.join(told)}) from the result; name --policy or {' or '.join(told.values())} to "
+        "set them here"
+    )
 
 
 def _outcome(decision: GateDecision) -> str:

@@ -56,7 +56,7 @@ def all_checks(
     """Run every check.
 
     Raises:
-        ResultError: a baseline that does not fit the result.
+        ResultError: a baseline that does not fit the result or was not measured as well.
     """
     known, comparisons = _known(result, baseline)
     unmeasurable = unmeasured(result)
@@ -87,12 +87,45 @@ def _known(
             "expected a baseline that is older than the result, found the same or a later scan; "
             "name the result of the last release"
         )
+    _require_measured_as_well(baseline, result)
     before = unmeasured(baseline)
     known = {
         name: frozenset(key for key, record in by_id(baseline).items() if name not in before and is_leak(record, name))
         for name in FINDINGS
     }
     return known, compare(baseline, result)
+
+
+def _require_measured_as_well(baseline: AuditResult, result: AuditResult) -> None:
+    """Refuse a baseline that found more than it should have: what it calls known would excuse what is new.
+
+    Raises:
+        ResultError: its instrument did not pass, or its thresholds are laxer than the result's or missing.
+    """
+    states = {"positive": baseline.instrument.positive_control, "negative": baseline.instrument.negative_control}
+    for name, state in states.items():
+        if state != "passed":
+            raise ResultError(
+                f"expected a baseline whose instrument passed its checks, found that the {name} control "
+                f"{'failed' if state == 'failed' else 'was not run'}; scan the last release again"
+            )
+    if baseline.evidence is None or result.evidence is None:
+        return  # `require_comparable` refused these
+    before, after = baseline.evidence, result.evidence
+    if before.calibrated_threshold.ssim is None and after.calibrated_threshold.ssim is not None:
+        raise ResultError(
+            "expected a baseline with a calibrated threshold, as the result has one, found none; "
+            "scan the last release with controls"
+        )
+    for name, old, new in (
+        ("rebuilt", before.calibrated_threshold.fpr, after.calibrated_threshold.fpr),
+        ("membership", before.membership.fpr, after.membership.fpr),
+    ):
+        if old > new:
+            raise ResultError(
+                f"expected a baseline with a false-positive rate of at most {new:g} for {name}, the result's, found "
+                f"{old:g}; scan the last release with --fpr {new:g}"
+            )
 
 
 def _finding_check(case: _Case, finding: Finding) -> GateCheck:

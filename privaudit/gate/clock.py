@@ -39,7 +39,9 @@ def require_plausible(now: datetime, result: AuditResult) -> None:
         ResultError: it does.
     """
     started = started_at(result)
-    earliest = max(started - _SLACK, datetime(FIRST_RELEASE.year, FIRST_RELEASE.month, FIRST_RELEASE.day, tzinfo=UTC))
+    release = datetime(FIRST_RELEASE.year, FIRST_RELEASE.month, FIRST_RELEASE.day, tzinfo=UTC)
+    # No day is taken from a start before the release: a file may say the year 1, which has none before it.
+    earliest = release if started < release + _SLACK else started - _SLACK
     if now < earliest:
         raise ResultError(
             f"expected a clock not before {earliest.date()} (the scan began {started.date()}), found {now.date()}; "

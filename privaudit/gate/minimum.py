@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from privaudit.budget import plan_for
 from privaudit.gate.comparison import FINDINGS, is_leak
-from privaudit.gate.policy import ANY_CLASS, ClassAllowance, Minimum, Policy, records_allowed
+from privaudit.gate.policy import ANY_CLASS, VERSION, ClassAllowance, Minimum, Policy, records_allowed
 from privaudit.gate_decision import GateCheck
 from privaudit.identifiers import comparable
 from privaudit.result import AuditResult
@@ -118,9 +118,12 @@ def _budget(wanted: str, result: AuditResult) -> GateCheck:
 
 
 def _version(text: str) -> tuple[tuple[int, ...], int]:
-    """Numbers, and 0 where something such as `.dev1` or `rc1` marks it as earlier than they say."""
-    match = re.match(r"\d+(?:\.\d+)*", text)
-    if match is None:
+    """Numbers, and 0 where something such as `.dev1` or `rc1` marks it as earlier than they say.
+
+    What goes on with more numbers than a version has is none, and below all: a result may say anything.
+    """
+    match = VERSION.match(text)
+    if match is None or re.match(r"\.?\d", text[match.end() :]):
         return (), 0
     numbers = [int(part) for part in match[0].split(".")]
     while numbers and numbers[-1] == 0:

@@ -23,8 +23,13 @@ from privaudit.statistics import ROUNDING
 from privaudit.text import one_line
 
 ANY_CLASS = "*"
-_SHARE = re.compile(r"(\d+(?:\.\d+)?)\s*%")
-_VERSION = re.compile(r"\d+(\.\d+)*")
+_SHARE = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)\s*%", re.ASCII)
+VERSION = re.compile(r"\d{1,9}(\.\d{1,9}){0,5}", re.ASCII)
+"""Numbers of a version, few and short enough to be compared as numbers, whoever wrote them."""
+
+LARGEST = 10**9
+"""Of every number in a policy: more records or seconds than there are, and still exact as a float."""
+
 _LARGEST_BYTES = 1 << 20
 
 
@@ -37,25 +42,41 @@ def _allowance(value: object) -> object:
         if found is None or float(found[1]) > 100:
             raise ValueError('a count such as 4 or a share such as "2%"')
         return value.strip()
-    if value < 0:
-        raise ValueError("a count of 0 or more")
+    if not 0 <= value <= LARGEST:
+        raise ValueError(f"a count of 0 or more, up to {LARGEST}")
     return value
 
 
 def _whole(value: object) -> object:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise ValueError("a whole number of 0 or more")
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= LARGEST:
+        raise ValueError(f"a whole number of 0 or more, up to {LARGEST}")
+    return value
+
+
+def _number(value: object) -> object:
+    """TOML's own numbers: text and truth values would otherwise be converted."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= LARGEST:
+        raise ValueError(f"a number from 0 to {LARGEST}")
+    return value
+
+
+def _day(value: object) -> object:
+    """A date without a time, which could be in any zone; a number would be taken for seconds since 1970."""
+    if value is not None and type(value) is not date:
+        raise ValueError("a date such as 2027-01-31, without quotes")
     return value
 
 
 def _version(value: object) -> object:
-    if not isinstance(value, str) or not _VERSION.fullmatch(value):
+    if not isinstance(value, str) or not VERSION.fullmatch(value):
         raise ValueError('a version such as "0.1.0"')
     return value
 
 
 Allowance = Annotated[int | str, BeforeValidator(_allowance)]
 Whole = Annotated[int, BeforeValidator(_whole)]
+Number = Annotated[float, BeforeValidator(_number)]
+Day = Annotated[date, BeforeValidator(_day)]
 
 
 class Table(BaseModel):
@@ -98,10 +119,10 @@ class Minimum(Table):
     """
 
     budget: Budget | None = None
-    budget_seconds: Annotated[float, Field(ge=0)] | None = None
+    budget_seconds: Number | None = None
     controls: Whole | None = None
     records: Whole | None = None
-    fpr: Annotated[float, Field(gt=0, lt=1)] | None = None
+    fpr: Annotated[Number, Field(gt=0, lt=1)] | None = None
     tool_version: Annotated[str, BeforeValidator(_version)] | None = None
 
 
@@ -117,7 +138,7 @@ class Waiver(Table):
     target: Annotated[str, Field(min_length=1)]
     reason: str = ""
     owner: str = ""
-    expires: date | None = None
+    expires: Day | None = None
     model_sha256: str = ""
 
 
@@ -151,7 +172,7 @@ def read_policy(path: Path) -> PolicyFile:
             data = stream.read(_LARGEST_BYTES + 1)
         if len(data) > _LARGEST_BYTES:
             raise ValueError(f"more than {_LARGEST_BYTES} bytes")
-        document = tomllib.loads(data.decode("utf-8"))
+        document = tomllib.loads(data.decode("utf-8-sig"))
     except FileNotFoundError:
         raise ConfigError(f"expected a policy at {path}, found no such file; check the path") from None
     except (OSError, ValueError, RecursionError) as error:

@@ -139,10 +139,37 @@ def test_quiet_leaves_only_the_result(scanned, capsys, in_folder):
     assert (captured.out, captured.err) == ("audit/result.json\n", "")
 
 
-def test_a_file_beside_the_model_is_named_with_what_it_decided(scanned, capsys, in_folder):
-    (in_folder / "privaudit.toml").write_text("[scan]\nexit_zero = true\n")
-    assert run(["scan", "model.safetensors"]) == 0
-    assert f"setting exit_zero = True (from: {in_folder / 'privaudit.toml'})" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("mean = 0.5", "mean = 0.5"),
+        ("candidates = 1", "candidates = 1"),
+        ("restarts = 1", "restarts = 1"),
+        ("time_limit_s = 1", "time_limit_s = 1.0"),
+        ("fpr = 0.0001", "fpr = 0.0001"),
+        ('budget = "quick"', "budget = quick"),
+        ('reference = "/a"', "reference = /a"),
+        ("max_leaked = 50", "max_leaked = 50"),
+        ('fail_on = "rebuilt"', "fail_on = rebuilt"),
+    ],
+)
+def test_a_file_beside_the_model_is_named_with_what_it_decided(text, shown, scanned, capsys, in_folder):
+    """It may have come with the model, so nothing in it can weaken an audit unseen."""
+    file = in_folder / "privaudit.toml"
+    file.write_text(f"[scan]\n{text}\n")
+    run(["scan", "model.safetensors"])
+    assert f"setting {shown} (from: {file})" in capsys.readouterr().err.splitlines()
+    run(["scan", "model.safetensors", "-q"])
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("text", ["exit_zero = true", "instrument_check = false"])
+def test_a_file_beside_the_model_cannot_make_failures_pass(text, scanned, capsys, in_folder):
+    (in_folder / "privaudit.toml").write_text(f"[scan]\n{text}\n")
+    scanned.status = "leak_found"
+    assert run(["scan", "model.safetensors"]) == 2
+    said = capsys.readouterr().err
+    assert len(said.splitlines()) == 1 and text.split()[0] in said
 
 
 def test_an_adapter_that_runs_code_is_announced(scanned, capsys, in_folder):
