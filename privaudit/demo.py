@@ -83,11 +83,10 @@ def _scan(out: Path, model: str, name: str, listener: ProgressListener, time_lim
 
 
 def _write_inputs(out: Path, planted: Planted) -> None:
-    """Members are labelled with their class; controls have none, -1."""
+    """Members are labelled with their class, each its own; controls have none."""
     members = _archive(images=planted.members, labels=planted.labels)
-    nobody = np.full(len(planted.controls), -1, dtype=np.int64)
     write_private(out / "reference.npz", members)
-    write_private(out / "control.npz", _archive(images=planted.controls, labels=nobody))
+    write_private(out / "control.npz", _archive(images=planted.controls))
 
 
 def _write_model(file: Path, tensors: dict[str, Any], planted: Planted) -> None:

@@ -20,6 +20,9 @@ _MOST_PAIRS = 50_000_000
 _SHARE_APART = 0.05
 """Total variation distance between shares of classes up to which they count as equal."""
 
+_PER_CLASS = 2
+"""Images a class from which classes are compared."""
+
 _LEAST_SIDE = 8
 """Pixels; shifted copies of smaller images agree in too few pixels to be told from chance."""
 
@@ -82,7 +85,7 @@ def held_images(reference: ImageSet, control: ImageSet | None, fpr: float, seed:
     not_searched = _no_shifts(reference, control)
     control, further = _each_once(without(control, copies))
     matched: ClassMatched | None = None
-    if reference.labels is not None and control.labels is not None:
+    if _has_classes(reference) and control.labels is not None:
         control, matched = _class_matched(reference, control, ceil(1 / fpr - ROUNDING), seed)
     return HeldImages(reference, control, names, groups + further, matched, not_searched)
 
@@ -144,6 +147,11 @@ def _window(images: ImageSet, down: int, right: int) -> ImageSet:
     height, width = images.pixels.shape[-2:]
     rows, columns = slice(1 + down, height - 1 + down), slice(1 + right, width - 1 + right)
     return replace(images, pixels=images.pixels[..., rows, columns].contiguous())
+
+
+def _has_classes(reference: ImageSet) -> bool:
+    """Labels that number the images themselves, one or so each, are no classes whose shares could be matched."""
+    return reference.labels is not None and len(torch.unique(reference.labels)) <= len(reference) / _PER_CLASS
 
 
 def _class_matched(reference: ImageSet, control: ImageSet, needed: int, seed: int) -> tuple[ImageSet, ClassMatched]:

@@ -145,3 +145,8 @@ def test_what_was_not_looked_for_is_said(monkeypatch):
     assert "6 pixels are too few" in small.not_searched
     monkeypatch.setattr("privaudit.held_images._MOST_PAIRS", 10)
     assert "3 × 9 pairs" in held_images(pictures(3, 0), pictures(9, 1), 0.5, 0).not_searched
+
+
+def test_labels_that_number_the_images_are_no_classes():
+    held = held_images(pictures(20, 0, list(range(20))), pictures(300, 1, [0] * 300), 0.01, 0)
+    assert held.class_match is None and held.control is not None and len(held.control) == 300
