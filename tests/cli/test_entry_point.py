@@ -139,8 +139,12 @@ def fake_process(body: str, folder: Path, **options):
 
 
 def test_interrupt_from_the_keyboard_ends_with_130(in_folder):
+    # A test run in the background of a script inherits an ignored SIGINT; a terminal's child does not.
+    listening = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
     process = fake_process(
-        "print('ready', file=sys.__stdout__, flush=True); time.sleep(60)", in_folder, stdout=subprocess.PIPE
+        f"{listening}; print('ready', file=sys.__stdout__, flush=True); time.sleep(60)",
+        in_folder,
+        stdout=subprocess.PIPE,
     )
     assert process.stdout.readline() == "ready\n"
     process.send_signal(signal.SIGINT)
