@@ -14,7 +14,7 @@ from test_gate_tricks import renamed
 from privaudit.result_file import to_json
 
 ROOT = Path(__file__).parents[1]
-NEEDED = ("numpy", "scipy", "typer", "rich", "pydantic", "jinja2", "matplotlib", "pillow", "safetensors")
+NEEDED = ("numpy", "scipy", "typer", "rich", "pydantic", "jinja2", "matplotlib", "pillow", "pyyaml", "safetensors")
 """privaudit's dependencies without torch, torchvision and scikit-image."""
 
 Runner = Callable[..., "subprocess.CompletedProcess[str]"]

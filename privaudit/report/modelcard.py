@@ -4,10 +4,11 @@ In: a result. Out: a Markdown file that is a valid model card by itself. No pict
 is public. Counts go into `model-index`, where the Hub and leaderboards read them.
 """
 
-import json
 from collections.abc import Iterator
 from pathlib import PurePath
 from typing import Any, ClassVar
+
+import yaml
 
 from privaudit.report import advice, sentences, words
 from privaudit.report.decision import judged
@@ -30,8 +31,8 @@ class ModelCardReport(AbstractReport):
     def render(self, result: AuditResult, pictures: Pictures | None, options: ReportOptions) -> str:
         """Front matter, then one section of the second level."""
         result = judged(result, options.decision)
-        lines = ["---", *_yaml(_metadata(result)), "---", "", *_prose(result)]
-        return "\n".join(lines) + "\n"
+        front = yaml.safe_dump(_metadata(result), sort_keys=False, allow_unicode=True, width=1000)
+        return f"---\n{front}---\n\n" + "\n".join(_prose(result)) + "\n"
 
 
 def _metadata(result: AuditResult) -> dict[str, Any]:
@@ -48,8 +49,13 @@ def _metadata(result: AuditResult) -> dict[str, Any]:
             },
             "metrics": [_metric(result, figures) for figures in counted],
         }
-        data["model-index"] = [{"name": PurePath(words.file_name(result.model.path)).stem, "results": [entry]}]
+        data["model-index"] = [{"name": _model_name(result), "results": [entry]}]
     return data
+
+
+def _model_name(result: AuditResult) -> str:
+    """On one line: readers look for the end of the front matter line by line."""
+    return " ".join(PurePath(words.file_name(result.model.path)).stem.split())
 
 
 def _metric(result: AuditResult, figures: FindingFigures) -> dict[str, Any]:
@@ -114,26 +120,3 @@ def _row(result: AuditResult, finding: Finding) -> tuple[str, ...]:
         words.p_value(figures.p_value),
         words.number(figures.threshold, 3),
     )
-
-
-def _yaml(value: Any, indent: str = "") -> Iterator[str]:
-    """Block YAML of dictionaries, lists and scalars; text is quoted as in JSON, which YAML reads the same way."""
-    for key, item in value.items() if isinstance(value, dict) else ((None, item) for item in value):
-        lead = "-" if key is None else f"{key}:"
-        if not isinstance(item, dict | list):
-            yield f"{indent}{lead} {_scalar(item)}"
-        elif key is None:
-            first, *others = _yaml(item, f"{indent}  ")
-            yield from (f"{indent}- {first.lstrip()}", *others)
-        else:
-            yield f"{indent}{lead}"
-            yield from _yaml(item, f"{indent}  " if isinstance(item, dict) else indent)
-
-
-def _scalar(value: str | int | float) -> str:
-    if isinstance(value, str):
-        # Split at every kind of line end that YAML knows; no line of the front matter is foreign.
-        return json.dumps(" ".join(words.plain(value).split()), ensure_ascii=False)
-    text = repr(value)
-    # Readers of YAML 1.1 take 1e-05 for text: a float needs its point.
-    return text.replace("e", ".0e") if "e" in text and "." not in text else text
