@@ -7,9 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from privaudit.matching import MatchTable
-from privaudit.membership.table import OperatingPoint as MeasuredPoint
 from privaudit.membership.table import operating_points
-from privaudit.result import CalibratedThreshold, CrossFit, OperatingPoint, PublishedThreshold, StrictestThreshold
+from privaudit.result import CalibratedThreshold, CrossFit, PublishedThreshold, StrictestThreshold
 from privaudit.ssim import PUBLISHED_THRESHOLD
 from privaudit.statistics import (
     TWO_LOOKS,
@@ -47,10 +46,10 @@ def calibrated(
         return _uncalibrated(fpr, n, "Nothing was reconstructed, so there is nothing to calibrate.")
     controls = table.controls.ssim
     control = quantile_threshold(controls, fpr)
-    if control.value is None:
+    threshold = ssim_threshold(table, fpr)
+    if control.value is None or threshold is None:
         return _uncalibrated(fpr, n, control.reason)
     placebo = _placebo_quantile(table, fpr)
-    threshold = control.value if placebo is None else max(control.value, placebo)
     is_counted = np.ones(n, dtype=bool) if is_decoy is None else ~is_decoy
     found, aside = (int(((members > threshold) & mask).sum()) for mask in (is_counted, ~is_counted))
     false = int((controls > threshold).sum())
@@ -70,9 +69,17 @@ def calibrated(
         placebo_p_value=table.placebo_p_value,
         cross_fit=cross_fit(judged),
         auc=auc(-members, -controls),
-        operating_points=points(operating_points(members, controls)),
+        operating_points=operating_points(members, controls),
         strictest=_strictest(table, controls, is_counted),
     )
+
+
+def ssim_threshold(table: MatchTable, fpr: float) -> float | None:
+    """The larger of the control and the placebo quantile at the rate; None where nothing can be calibrated."""
+    if table.controls is None or (table.members.reconstruction < 0).all():
+        return None
+    control, placebo = quantile_threshold(table.controls.ssim, fpr).value, _placebo_quantile(table, fpr)
+    return control if control is None or placebo is None else max(control, placebo)
 
 
 def _strictest(table: MatchTable, controls: NDArray[np.float64], is_counted: NDArray[np.bool_]) -> StrictestThreshold:
@@ -143,11 +150,6 @@ def record_p_values(table: MatchTable) -> NDArray[np.float64] | None:
     if table.placebo_ssim is None:
         return by_controls
     return np.maximum(by_controls, conformal_p_values(table.members.ssim, table.placebo_ssim))
-
-
-def points(measured: tuple[MeasuredPoint, ...]) -> tuple[OperatingPoint, ...]:
-    """The schema's view."""
-    return tuple(OperatingPoint(**vars(point)) for point in measured)
 
 
 def cross_fit(judged: CrossFitted) -> CrossFit:

@@ -14,7 +14,7 @@ from scipy.stats import rankdata
 from torch import Tensor
 
 from privaudit.attack_types import Snapshot
-from privaudit.calibration import calibrated, cross_fit, points, published, record_p_values
+from privaudit.calibration import calibrated, cross_fit, published, record_p_values, ssim_threshold
 from privaudit.data import ImageSet
 from privaudit.guards import Guards, guard
 from privaudit.held_images import HeldImages
@@ -24,14 +24,12 @@ from privaudit.membership.exposure import Exposure as Solved
 from privaudit.result import (
     BudgetPoint,
     CalibratedThreshold,
-    ClassMatch,
     Decoy,
     Distributions,
     Evidence,
     EvidenceRecord,
     Exposure,
     Membership,
-    MembershipPart,
 )
 from privaudit.ssim import FROZEN, PUBLISHED_THRESHOLD
 from privaudit.statistics import false_discovery_q_values
@@ -54,11 +52,8 @@ def membership_of(table: MembershipTable) -> Membership:
         interval_high=table.interval_high,
         p_value=table.p_value,
         auc=table.auc,
-        parts=tuple(
-            MembershipPart(name=part.name, auc=part.auc, operating_points=points(part.operating_points))
-            for part in table.parts
-        ),
-        operating_points=points(table.operating_points),
+        parts=table.parts,
+        operating_points=table.operating_points,
         exposure=_exposure(table.exposure),
         cross_fit=None if table.cross_fit is None else cross_fit(table.cross_fit),
     )
@@ -104,7 +99,7 @@ def evidence_of(
         reveal: names instead of salted hashes.
         seed: of line-ups and of the controls' split.
     """
-    guards = guard(held.reference, held.control, reconstructions, table, calibrated(table, fpr).ssim, seed)
+    guards = guard(held.reference, held.control, reconstructions, table, ssim_threshold(table, fpr), seed)
     membership = _comparable(membership, held)
     is_decoy = np.array([name is not None for name in guards.nearer_decoy])
     threshold = calibrated(table, fpr, seed, is_decoy)
@@ -128,7 +123,7 @@ def evidence_of(
         warnings=_warnings(table, n_controls, threshold, guards, held),
         decoys=_decoys(guards, threshold),
         near_duplicates=tuple(tuple(_identifier(name, salt) for name in group) for group in held.near_duplicates),
-        class_match=None if held.class_match is None else ClassMatch(**vars(held.class_match)),
+        class_match=held.class_match,
     )
 
 
@@ -139,7 +134,6 @@ def _comparable(table: MembershipTable, held: HeldImages) -> MembershipTable:
     return replace(
         table,
         reason=held.class_match.reason,
-        fpr=table.fpr,
         threshold=None,
         members_found=0,
         controls_found=0,

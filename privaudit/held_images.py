@@ -12,6 +12,7 @@ from torch import Tensor
 
 from privaudit.data import ImageSet, find_duplicates, first_of_equals, with_labels_of, without
 from privaudit.errors import DataError
+from privaudit.result_evidence import ClassMatch
 from privaudit.statistics import ROUNDING
 
 _MOST_PAIRS = 50_000_000
@@ -25,16 +26,6 @@ _PER_CLASS = 2
 
 _LEAST_SIDE = 8
 """Pixels; shifted copies of smaller images agree in too few pixels to be told from chance."""
-
-
-@dataclass(frozen=True)
-class ClassMatched:
-    """Field meanings as in `privaudit.result.ClassMatch`."""
-
-    matched: bool
-    given: int
-    kept: int
-    reason: str
 
 
 @dataclass(frozen=True)
@@ -55,7 +46,7 @@ class HeldImages:
     control: ImageSet | None
     duplicates: tuple[str, ...] = ()
     near_duplicates: tuple[tuple[str, ...], ...] = ()
-    class_match: ClassMatched | None = None
+    class_match: ClassMatch | None = None
     not_searched: str = ""
 
 
@@ -84,7 +75,7 @@ def held_images(reference: ImageSet, control: ImageSet | None, fpr: float, seed:
     names = tuple(control.names[i] for i in copies)
     not_searched = _no_shifts(reference, control)
     control, further = _each_once(without(control, copies))
-    matched: ClassMatched | None = None
+    matched: ClassMatch | None = None
     if _has_classes(reference) and control.labels is not None:
         control, matched = _class_matched(reference, control, ceil(1 / fpr - ROUNDING), seed)
     return HeldImages(reference, control, names, groups + further, matched, not_searched)
@@ -154,7 +145,7 @@ def _has_classes(reference: ImageSet) -> bool:
     return reference.labels is not None and len(torch.unique(reference.labels)) <= len(reference) / _PER_CLASS
 
 
-def _class_matched(reference: ImageSet, control: ImageSet, needed: int, seed: int) -> tuple[ImageSet, ClassMatched]:
+def _class_matched(reference: ImageSet, control: ImageSet, needed: int, seed: int) -> tuple[ImageSet, ClassMatch]:
     """As many controls as can have nearly the reference's shares of classes, where enough remain.
 
     Nearly: the shares differ by at most `_SHARE_APART` in all, so that one rare class does not cost most controls.
@@ -165,7 +156,7 @@ def _class_matched(reference: ImageSet, control: ImageSet, needed: int, seed: in
     available = torch.tensor([int((control.labels == label).sum()) for label in classes.tolist()])
     given = len(control)
     if int(available.sum()) == given and _apart(available, counts) <= _SHARE_APART:
-        return control, ClassMatched(True, given, given, "")
+        return control, ClassMatch(matched=True, given=given, kept=given, reason="")
     wanted = _largest(available, counts)
     n_wanted = int(wanted.sum())
     if n_wanted < needed:
@@ -174,7 +165,7 @@ def _class_matched(reference: ImageSet, control: ImageSet, needed: int, seed: in
             "differences between classes may look like membership. Give more controls of its classes, or controls "
             "without labels if classes are no difference between the two sets."
         )
-        return control, ClassMatched(False, given, given, reason)
+        return control, ClassMatch(matched=False, given=given, kept=given, reason=reason)
     generator = torch.Generator().manual_seed(seed)
     kept = []
     for label, count in zip(classes.tolist(), wanted.tolist(), strict=True):
@@ -183,7 +174,7 @@ def _class_matched(reference: ImageSet, control: ImageSet, needed: int, seed: in
     chosen = set(torch.cat(kept).tolist())
     matched = without(control, [i for i in range(given) if i not in chosen])
     reason = f"{len(matched)} of {given} controls, drawn so that classes have the shares they have in the reference."
-    return matched, ClassMatched(True, given, len(matched), reason)
+    return matched, ClassMatch(matched=True, given=given, kept=len(matched), reason=reason)
 
 
 def _largest(available: Tensor, counts: Tensor) -> Tensor:

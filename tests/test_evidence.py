@@ -8,11 +8,11 @@ from privaudit.attack_types import Snapshot
 from privaudit.data import ImageSet
 from privaudit.evidence import _multipliers, budget_curve, evidence_of, membership_of
 from privaudit.findings import membership_input
-from privaudit.held_images import ClassMatched, HeldImages
+from privaudit.held_images import HeldImages
 from privaudit.matching import MatchTable, Scores
 from privaudit.membership import MembershipTable
 from privaudit.membership.exposure import Exposure
-from privaudit.result import CrossFit
+from privaudit.result import ClassMatch, CrossFit
 from privaudit.statistics import CrossFitted, counts_interval
 
 FPR = 0.01
@@ -120,7 +120,7 @@ def test_a_record_that_a_mean_explains_as_well_is_set_aside_and_only_the_upper_b
 
 
 def test_controls_of_other_classes_give_no_membership_threshold():
-    unmatched = ClassMatched(False, 200, 200, "Only 0 of 200 controls.")
+    unmatched = ClassMatch(matched=False, given=200, kept=200, reason="Only 0 of 200 controls.")
     held = held_of(4, 200, class_match=unmatched, not_searched="Shifts were not looked for.")
     distances = membership(np.linspace(0.1, 0.4, 4), 0.2)
     found = evidence_of(held, table([0.9] * 4, CONTROLS), distances, noise(200), fpr=FPR, reveal=True)

@@ -7,6 +7,6 @@ it. Must not know which reconstructions there are.
 
 from privaudit.membership.reading import read_membership
 from privaudit.membership.rectified import rectified_sites
-from privaudit.membership.table import MembershipTable, OperatingPoint, membership_test
+from privaudit.membership.table import MembershipTable, membership_test
 
-__all__ = ["MembershipTable", "OperatingPoint", "membership_test", "read_membership", "rectified_sites"]
+__all__ = ["MembershipTable", "membership_test", "read_membership", "rectified_sites"]

@@ -11,6 +11,7 @@ from torch import Tensor
 from privaudit.membership.combination import LEAST_CONTROLS, Part, combined_distance
 from privaudit.membership.exposure import Exposure
 from privaudit.membership.parts import kink_excess, log_nearness, span_distance, whitened_distance
+from privaudit.result_evidence import MembershipPart, OperatingPoint
 from privaudit.spans import TELLING_WIDTH, Cut, LinearSite
 from privaudit.statistics import (
     CrossFitted,
@@ -25,27 +26,6 @@ from privaudit.statistics import (
 
 RATES = (0.01, 0.001)
 """False-positive rates of the operating points: those that the literature states (Carlini et al. 2022)."""
-
-
-@dataclass(frozen=True)
-class OperatingPoint:
-    """What is found at one false-positive rate; field meanings as in `privaudit.result.OperatingPoint`."""
-
-    fpr: float
-    members_found: int | None
-    tpr: float | None
-    interval_low: float | None
-    interval_high: float | None
-    reason: str
-
-
-@dataclass(frozen=True)
-class PartSummary:
-    """One statistic by itself; field meanings as in `privaudit.result.MembershipPart`."""
-
-    name: str
-    auc: float | None
-    operating_points: tuple[OperatingPoint, ...]
 
 
 @dataclass(frozen=True)
@@ -72,7 +52,7 @@ class MembershipTable:
     auc: float | None
     member_distance: NDArray[np.float64] | None
     control_distance: NDArray[np.float64] | None
-    parts: tuple[PartSummary, ...] = ()
+    parts: tuple[MembershipPart, ...] = ()
     operating_points: tuple[OperatingPoint, ...] = ()
     exposure: Exposure | str = ""
     cross_fit: CrossFitted | None = None
@@ -218,17 +198,31 @@ def operating_points(members: NDArray[np.float64], controls: NDArray[np.float64]
         threshold = quantile_threshold(controls, rate)
         if threshold.value is None or not len(members):
             reason = threshold.reason or "There are no members."
-            points.append(OperatingPoint(rate, None, None, None, None, reason))
+            nothing = dict.fromkeys(("members_found", "tpr", "interval_low", "interval_high"))
+            points.append(OperatingPoint(fpr=rate, **nothing, reason=reason))
             continue
         found = int((members > threshold.value).sum())
         interval = counts_interval(found, len(members))
-        points.append(OperatingPoint(rate, found, found / len(members), interval.low, interval.high, ""))
+        points.append(
+            OperatingPoint(
+                fpr=rate,
+                members_found=found,
+                tpr=found / len(members),
+                interval_low=interval.low,
+                interval_high=interval.high,
+                reason="",
+            )
+        )
     return tuple(points)
 
 
-def _summaries(parts: tuple[Part, ...]) -> tuple[PartSummary, ...]:
+def _summaries(parts: tuple[Part, ...]) -> tuple[MembershipPart, ...]:
     return tuple(
-        PartSummary(part.name, auc(-part.members, -part.controls), operating_points(part.members, part.controls))
+        MembershipPart(
+            name=part.name,
+            auc=auc(-part.members, -part.controls),
+            operating_points=operating_points(part.members, part.controls),
+        )
         for part in parts
         if part.controls is not None
     )
@@ -244,7 +238,7 @@ def _without(
     parts: tuple[Part, ...],
 ) -> MembershipTable:
     """No threshold, and no controls."""
-    summaries = tuple(PartSummary(part.name, None, ()) for part in parts)
+    summaries = tuple(MembershipPart(name=part.name, auc=None, operating_points=()) for part in parts)
     return MembershipTable(
         method, applicable, reason, fpr, None, 0, 0, 0.0, float(high), None, None, distance, None, summaries
     )
