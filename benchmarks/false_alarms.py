@@ -8,7 +8,8 @@
 CIFAR-10, MNIST (DATA holds the subsets), faces and digits (from scikit-image and scikit-learn), prints each verdict and
 writes the scores: networks attacked with zero steps, so that only unoptimised draws are handed on; untrained networks;
 references that a network was not trained on; members and controls shuffled. It also audits CHECKPOINTS that do leak,
-whose scores `power` plants. `simulate` draws audits under the null from the recorded scores and counts `leak_found`.
+whose scores `power` plants. `simulate` draws audits under the null from the recorded scores and distances and counts
+`leak_found`; a second time with made-up statistics of membership, combined as a scan combines its own.
 """
 
 import argparse
@@ -38,7 +39,7 @@ from privaudit.held_images import held_images
 from privaudit.loading import Loaded, load
 from privaudit.matching import MatchTable, Scores, best_scores
 from privaudit.membership.combination import Part, combined_distance
-from privaudit.membership.table import judged
+from privaudit.membership.table import MembershipTable, judged
 from privaudit.progress import SilentListener
 from privaudit.result import Attack, Distributions, Evidence, Instrument, Preflight
 from privaudit.statistics import monte_carlo_p_value
@@ -253,13 +254,9 @@ def scores(values: NDArray) -> Scores:
     return Scores(values, values, np.zeros(len(values), dtype=np.int64))
 
 
-def decided(table: MatchTable, parts: tuple[Part, ...] | None, seed: int) -> tuple[str, tuple[str, str]]:
+def decided(table: MatchTable, membership: MembershipTable | None, seed: int) -> tuple[str, tuple[str, str]]:
     """The verdict that the product gives on these scores."""
     n, n_controls = len(table.members.ssim), len(table.controls.ssim)
-    membership = None
-    if parts is not None:
-        members, controls = combined_distance(parts)
-        membership = judged("simulated", "", parts, members, controls, 0.01)
     threshold = calibrated(table, 0.01, seed)
     evidence = Evidence(
         members=n,
@@ -290,6 +287,16 @@ RAN = Attack(
     mode="", mode_reason="", device="cpu", restarts=1, steps=1, seconds=1, candidates=1, seed=0, explained=None,
     interrupted=False, runs=(), knowledge=(), budget_curve=(), reconstructions=1,
 )  # fmt: skip
+
+
+def drawn_distances(
+    generator: np.random.Generator, nulls: list[dict[str, NDArray]], n_members: int, n_controls: int
+) -> MembershipTable:
+    """The membership test on distances of controls as some null audit recorded them."""
+    recorded = [group["control_distance"] for group in nulls if len(group["control_distance"])]
+    values = recorded[generator.integers(len(recorded))]
+    drawn = generator.choice(values, n_members + n_controls) * np.exp(generator.normal(0, 0.01, n_members + n_controls))
+    return judged("simulated", "", (), drawn[:n_members], drawn[n_members:], 0.01)
 
 
 def parts_of(generator: np.random.Generator, n_members: int, n_controls: int, k: int, rho: float) -> tuple[Part, ...]:
@@ -329,7 +336,9 @@ def simulate(records: Path, n_audits: int) -> None:
         everything = smooth(generator, group["controls"], n + m)
         table = MatchTable(scores(everything[:n]), scores(everything[n:]), placebo, None, 0.01)
         parts = parts_of(generator, n, m, 4, 0.5)
-        count(tally, "members like controls", decided(table, parts, i), n, m)
+        combined = judged("simulated", "", parts, *combined_distance(parts), 0.01)
+        count(tally, "members like controls, made-up membership", decided(table, combined, i), n, m)
+        count(tally, "members like controls", decided(table, drawn_distances(generator, nulls, n, m), i), n, m)
         leak, group = zero[generator.integers(len(zero))]
         count(tally, "reconstructions like placebo", decided(zero_steps(generator, leak, group, n, m), None, i), n, m)
     for kind, found in tally.items():
