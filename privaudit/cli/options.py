@@ -47,6 +47,17 @@ DecisionOption = Annotated[
     Path | None,
     typer.Option("--gate", metavar="GATE.json", help="What a gate decided on RESULT.json, shown beside it."),
 ]
+Public = Annotated[
+    bool,
+    typer.Option("--public", help="For publication: no pictures, paths or records; writes report.public.html."),
+]
+Pdf = Annotated[
+    bool, typer.Option("--pdf", help="Print the HTML report to a PDF too, with a Chromium on this machine.")
+]
+Templates = Annotated[
+    Path | None,
+    typer.Option("--templates", metavar="DIR", help="Your templates, before the shipped ones (docs: read a report)."),
+]
 JobSummary = Annotated[
     bool, typer.Option("--job-summary", help="Append the Markdown report to $GITHUB_STEP_SUMMARY as well.")
 ]

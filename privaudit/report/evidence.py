@@ -4,6 +4,7 @@ In: an `AuditResult` and its `Pictures`. Out: triples (rebuilt, training image, 
 drawn at random, or a grid of reconstructions where there was no reference. Must not know markup.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,8 +12,16 @@ from numpy.typing import NDArray
 
 from privaudit.report import words
 from privaudit.report.interface import ReportOptions
-from privaudit.report.pictures import SHOWN_SIDE, Pictures, data_uri
+from privaudit.report.pictures import SHOWN_SIDE, Pictures, data_uri, sheet_uri
 from privaudit.result import AuditResult, EvidenceRecord
+
+PUBLIC = (
+    "This report was made to be published, so it carries no training image, no rebuilt image and no name of a record. "
+    "Whoever ordered the audit holds the report that has them."
+)
+
+MOST_ON_A_SHEET = 500
+"""Pairs on one sheet, best first."""
 
 N_GRID = 48
 """Reconstructions shown without a reference: two screens of a phone, one of a desk."""
@@ -39,12 +48,23 @@ class Triple:
 
 
 @dataclass(frozen=True)
+class Sheet:
+    """Many records in one picture: rebuilt above, training image below, best first."""
+
+    title: str
+    uri: str
+    alt: str
+    note: str
+
+
+@dataclass(frozen=True)
 class EvidenceView:
     """What the evidence section shows. `absent` says why there is nothing; `note` how the pictures were treated."""
 
     best: tuple[Triple, ...] = ()
     drawn: tuple[Triple, ...] = ()
     grid: tuple[Shown, ...] = ()
+    sheets: tuple[Sheet, ...] = ()
     n_available: int = 0
     note: str = ""
     absent: str = ""
@@ -52,6 +72,8 @@ class EvidenceView:
 
 def evidence_view(result: AuditResult, pictures: Pictures | None, options: ReportOptions) -> EvidenceView:
     """Choose and describe the pictures."""
+    if options.public:
+        return EvidenceView(absent=PUBLIC)
     if pictures is None:
         return EvidenceView(absent="The file reconstructions.safetensors was not found beside result.json.")
     if len(pictures.images) == 0:
@@ -66,9 +88,45 @@ def evidence_view(result: AuditResult, pictures: Pictures | None, options: Repor
     return EvidenceView(
         best=tuple(_triple(result, pictures, row, options) for row in by_score[:n_shown]),
         drawn=tuple(_triple(result, pictures, int(row), options) for row in drawn),
+        sheets=_sheets(result, pictures, by_score, options) if len(by_score) > n_shown else (),
         n_available=len(by_score),
         note=note,
     )
+
+
+def _sheets(result: AuditResult, pictures: Pictures, order: Sequence[int], options: ReportOptions) -> tuple[Sheet, ...]:
+    """One sheet of the records that count as rebuilt and one of the others; one of all where nothing was counted."""
+    assert result.evidence is not None
+    assert pictures.record_index is not None
+    assert pictures.record_images is not None
+    records = [(row, result.evidence.records[pictures.record_index[row]]) for row in order]
+    records = [(row, record) for row, record in records if record.reconstruction >= 0]
+    if result.evidence.calibrated_threshold.ssim is None:
+        groups = {"All records": records}
+    else:
+        groups = {
+            "Counted as rebuilt": [pair for pair in records if pair[1].leaked],
+            "Not counted as rebuilt": [pair for pair in records if not pair[1].leaked],
+        }
+    sheets = []
+    for title, group in groups.items():
+        shown = group[:MOST_ON_A_SHEET]
+        if not shown:
+            continue
+        pairs = [(pictures.images[record.reconstruction], pictures.record_images[row]) for row, record in shown]
+        scores = f"SSIM {shown[0][1].ssim:.2f} to {shown[-1][1].ssim:.2f}"
+        left_out = f"; the {len(group) - len(shown):,} after them are not shown" if len(group) > len(shown) else ""
+        sheets.append(
+            Sheet(
+                f"{title} ({len(group):,})",
+                sheet_uri(pairs, options.reveal),
+                f"{words.images(len(shown), 'record')}, rebuilt picture above training image, {scores}"
+                + ("" if options.reveal else " (blurred)"),
+                f"Best first, row by row, {scores}; in each pair the rebuilt picture is above its training "
+                f"image{left_out}.",
+            )
+        )
+    return tuple(sheets)
 
 
 def _note(pictures: Pictures, options: ReportOptions) -> str:

@@ -1,26 +1,20 @@
 """The HTML report: one offline file.
 
-In: a result, its pictures, options. Out: HTML. Templates lie in `templates/` at the repository's root and in
-`privaudit/templates` of an installed wheel. Autoescape and StrictUndefined are on: foreign text stays text, and a
-missing value fails instead of vanishing.
+In: a result, its pictures, options. Out: HTML, laid out by the templates of `privaudit.report.environment`.
 """
 
-from functools import cache
-from importlib.resources import files
-from importlib.resources.abc import Traversable
-from pathlib import Path
 from typing import ClassVar
 
-from jinja2 import Environment, FunctionLoader, StrictUndefined
-
 import privaudit
-from privaudit.errors import OutputError
 from privaudit.report import advice, sections, sentences, words
+from privaudit.report.banner import banner
 from privaudit.report.decision import judged
+from privaudit.report.environment import render_page
 from privaudit.report.evidence import evidence_view
 from privaudit.report.exposure import exposure_view
 from privaudit.report.gate_section import gate_section
 from privaudit.report.interface import AbstractReport, ReportOptions
+from privaudit.report.leakers import classes_chart
 from privaudit.report.nulls import left_out
 from privaudit.report.pictures import Pictures
 from privaudit.report.plots import charts
@@ -37,7 +31,10 @@ class HtmlReport(AbstractReport):
     def render(self, result: AuditResult, pictures: Pictures | None, options: ReportOptions) -> str:
         """One HTML file without scripts, external files or anything that depends on the time of rendering."""
         result = judged(result, options.decision)
-        return _environment().get_template("report.html.j2").render(
+        cards = sections.finding_cards(result)
+        class_rows = sections.class_rows(result.evidence)
+        return render_page(
+            options.templates,
             result=result,
             options=options,
             words=words,
@@ -47,43 +44,20 @@ class HtmlReport(AbstractReport):
             headline=sentences.headline(result),
             rule=sentences.rule(result),
             five_sentences=sentences.five_sentences(result),
-            cards=sections.finding_cards(result),
+            cards=cards,
             view=evidence_view(result, pictures, options),
             charts=charts(result),
             exposure=exposure_view(result),
             gate=gate_section(result, options.decision),
             left_out=() if result.evidence is None else left_out(result.evidence),
-            class_rows=sections.class_rows(result.evidence),
+            class_rows=class_rows,
+            classes_chart=classes_chart(class_rows),
             coverage=sections.coverage(result),
             limits=advice.limits(result),
+            banner=banner(result, cards),
+            measured=advice.measured(result),
             recommendations=advice.recommendations(result),
             references=advice.references(),
             glossary=advice.glossary(),
             identifiers=advice.identifiers(),
         )  # fmt: skip
-
-
-@cache
-def _environment() -> Environment:
-    environment = Environment(
-        loader=FunctionLoader(_source), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters["plain"] = words.plain
-    return environment
-
-
-def _source(name: str) -> str | None:
-    template = _templates().joinpath(*name.split("/"))
-    return template.read_text(encoding="utf-8") if template.is_file() else None
-
-
-@cache
-def _templates() -> Traversable:
-    """The folder of the installed package, otherwise the one beside the package in a checkout."""
-    installed = files("privaudit").joinpath("templates")
-    if installed.is_dir():
-        return installed
-    checkout = Path(privaudit.__file__).resolve().parent.parent / "templates"
-    if checkout.is_dir():
-        return checkout
-    raise OutputError(f"expected report templates in {installed} or {checkout}, found neither; install privaudit again")

@@ -6,6 +6,7 @@ command line or where files lie.
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar
 
 from privaudit.gate_decision import GateDecision
@@ -22,12 +23,16 @@ class ReportOptions:
         seed: of the random draw of records to show, so that a report rendered twice is the same file.
         n_shown: records shown best first, and as many again drawn at random.
         decision: what a gate decided on this result; None where none was asked.
+        public: the report is to be published: no picture at all, no path, no name or score of a single record.
+        templates: folder of templates that come before the shipped ones; None for those alone.
     """
 
     reveal: bool = False
     seed: int = 0
     n_shown: int = 12
     decision: GateDecision | None = None
+    public: bool = False
+    templates: Path | None = None
 
 
 class AbstractReport(ABC):

@@ -1,4 +1,4 @@
-"""`reconstructions.safetensors` as checked arrays, and pictures as small PNG data URIs.
+"""`reconstructions.safetensors` as checked arrays, and pictures as WebP data URIs.
 
 In: the file a scan wrote beside `result.json`. Out: `Pictures`, and strings for `<img src>`. Must not know torch, nor
 which pictures a report chooses to show.
@@ -8,6 +8,7 @@ Hiding destroys pixels: what is embedded is at most `HIDDEN_SIDE` pixels wide an
 
 import base64
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +27,15 @@ HIDDEN_SIDE = 4
 
 SHOWN_SIDE = 72
 """Long side in pixels above which shown pictures are reduced: 90 of them as noise then stay below 2 MB of base64."""
+
+SHEET_COLUMNS = 25
+"""Pairs a row of a sheet: 800 pixels of CIFAR images, which a phone still shows."""
+
+SHEET_SIDE = 48
+"""Long side in pixels above which the pictures of a sheet are reduced."""
+
+SHEET_BYTES = 700_000
+"""Size from which a sheet gives up being lossless; two of them as base64 stay below 2 MB."""
 
 PER_RECONSTRUCTION = ("multipliers", "restart", "objective", "confidence", "best_match")
 PER_RECORD = ("record_index", "record_images", "control_images")
@@ -136,23 +146,64 @@ def _unfitting(arrays: dict[str, NDArray[np.generic]], metadata: dict[str, str],
 
 
 def data_uri(pixels: NDArray[np.generic], reveal: bool) -> str:
-    """A PNG data URI of one picture.
+    """A lossless WebP data URI of one picture.
 
     Args:
         pixels: (C, H, W), float in [0, 1] or uint8. One channel is grey, three are RGB, of any other number the mean.
         reveal: False embeds block averages, at most `HIDDEN_SIDE` pixels a side; True at most `SHOWN_SIDE`.
     """
+    return _uri(_encoded(_reduced(pixels, SHOWN_SIDE if reveal else HIDDEN_SIDE, reveal)))
+
+
+def sheet_uri(pairs: Sequence[tuple[NDArray[np.generic], NDArray[np.generic]]], reveal: bool) -> str:
+    """A WebP data URI of many pairs in one picture, row by row, the first of each pair above the second.
+
+    Lossless where that stays below `SHEET_BYTES`, otherwise at the best quality, then half the size, that does.
+
+    Args:
+        pairs: pictures (C, H, W) of one size, as for `data_uri`.
+        reveal: False embeds block averages, as for `data_uri`; True at most `SHEET_SIDE` pixels a side.
+    """
+    side = SHEET_SIDE if reveal else HIDDEN_SIDE
+    tiles = [[_reduced(pixels, side, reveal) for pixels in pair] for pair in pairs]
+    width, height = tiles[0][0].size
+    gap = max(1, width // 12)
+    step = (width + gap, 2 * height + 2 * gap)
+    n_rows, n_columns = -(-len(tiles) // SHEET_COLUMNS), min(SHEET_COLUMNS, len(tiles))
+    sheet = Image.new("RGBA", (n_columns * step[0] - gap, n_rows * step[1] - 2 * gap))  # transparent between pairs
+    for place, pair in enumerate(tiles):
+        row, column = divmod(place, SHEET_COLUMNS)
+        for half, tile in enumerate(pair):
+            sheet.paste(tile, (column * step[0], row * step[1] + half * height))
+    encoded = _encoded(sheet)
+    for shrink, quality in ((1, 90), (1, 75), (1, 50), (1, 25), (2, 50), (2, 25)):
+        if len(encoded) <= SHEET_BYTES:
+            break
+        encoded = _encoded(sheet if shrink == 1 else sheet.reduce(shrink), quality)
+    return _uri(encoded)
+
+
+def _reduced(pixels: NDArray[np.generic], side: int, reveal: bool) -> Image.Image:
+    """At most `side` pixels a side; what is hidden never keeps its own size."""
     image = _pillow(pixels)
-    side = SHOWN_SIDE if reveal else HIDDEN_SIDE
     scale = side / max(image.size)
     if scale < 1:
         size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
-        image = image.resize(size, Image.Resampling.BOX)
-    elif not reveal:
-        image = image.resize((1, 1), Image.Resampling.BOX)
+        return image.resize(size, Image.Resampling.BOX)
+    return image if reveal else image.resize((1, 1), Image.Resampling.BOX)
+
+
+def _encoded(image: Image.Image, quality: int | None = None) -> bytes:
     stream = io.BytesIO()
-    image.save(stream, "PNG", optimize=True)
-    return "data:image/png;base64," + base64.b64encode(stream.getvalue()).decode("ascii")
+    if quality is None:
+        image.save(stream, "WEBP", lossless=True, quality=100, method=4, exact=True)
+    else:
+        image.save(stream, "WEBP", quality=quality, method=4)
+    return stream.getvalue()
+
+
+def _uri(encoded: bytes) -> str:
+    return "data:image/webp;base64," + base64.b64encode(encoded).decode("ascii")
 
 
 def _pillow(pixels: NDArray[np.generic]) -> Image.Image:

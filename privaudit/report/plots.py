@@ -10,6 +10,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 from privaudit.report import words
 from privaudit.report.chart import CONTROL, GRID, INK, MEMBER, PLACEBO, Chart, drawing, to_svg
 from privaudit.report.histogram import N_BINS, Group, histogram_rows, histograms, medians
+from privaudit.report.leakers import LEAKERS_TITLE, leakers_chart
 from privaudit.report.roc import ROC_TITLE, roc_chart
 from privaudit.result import AuditResult, Evidence, SpectrumCut
 
@@ -26,6 +27,7 @@ def charts(result: AuditResult) -> tuple[Chart, ...]:
             roc_chart(evidence),
             distance_chart(evidence),
             multiplier_chart(evidence),
+            leakers_chart(evidence),
             budget_chart(result),
         )
     spectra = tuple(spectrum_chart(cut, f"spectrum{i}") for i, cut in enumerate(result.preflight.spectra))
@@ -42,6 +44,7 @@ TITLES = {
     "roc": ROC_TITLE,
     "distance": DISTANCE_TITLE,
     "multiplier": MULTIPLIER_TITLE,
+    "leakers": LEAKERS_TITLE,
     "budget": BUDGET_TITLE,
 }
 

@@ -46,8 +46,8 @@ def roc_chart(evidence: Evidence) -> Chart:
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: words.rate(value)))
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: words.percent(value)))
         axes.grid(True, axis="both", linewidth=0.6)
-        legend = axes.legend(loc="upper center", bbox_to_anchor=(0.5, 1.16), ncols=4, frameon=False, handlelength=2.6)
-        legend.set_in_layout(True)
+        axes.legend(loc="lower right", bbox_to_anchor=(1.02, 1), ncols=4, frameon=False, handlelength=2.2,
+                    columnspacing=0.9, handletextpad=0.4, borderpad=0, fontsize=8.5)  # fmt: skip
         svg = to_svg(figure, "roc")
     marks = f"The marks sit at the stated rate of {words.rate(fpr)}; a" if is_resolved else "A"
     at_fpr = [f"{name} {words.percent(_rate_at(c[0], c[1], fpr))}" for name, c in drawn.items()]

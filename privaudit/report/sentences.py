@@ -16,6 +16,14 @@ def attack_name(result: AuditResult) -> str:
     return words.plain(" + ".join(names) if names else result.attack.mode)
 
 
+def attack_words(result: AuditResult) -> str:
+    """What ran, for who does not know the objectives by name."""
+    names = list(dict.fromkeys(run.objective for run in result.attack.runs))
+    if not names or any(name not in words.ATTACK for name in names):
+        return f"the attack {attack_name(result)}"
+    return " and ".join(words.ATTACK[name] for name in names)
+
+
 def budget(result: AuditResult) -> str:
     """What the attack spent: time and restarts."""
     attack = result.attack
@@ -87,9 +95,9 @@ def _done(result: AuditResult) -> str:
     if attack.interrupted:
         end = "it was interrupted before the end"
     return (
-        f"An attacker who holds the file {words.file_name(result.model.path)} was imitated with the attack "
-        f"{attack_name(result)}, which used {budget(result)} and returned "
-        f"{words.images(attack.reconstructions, 'picture')}; {end}."
+        f"An attacker who holds the file {words.file_name(result.model.path)} and none of its training images was "
+        f"imitated: {attack_words(result)} returned {words.images(attack.reconstructions, 'picture')} in "
+        f"{budget(result)}; {end}."
     )
 
 
@@ -109,18 +117,14 @@ def _rebuilt(result: AuditResult) -> str:
         return f"Rebuilt training images were not counted: {_lower_first(words.plain(finding.reason, 600))}"
     count = calibrated.members_leaked
     controls = controls_text(calibrated.cross_fit, calibrated.controls_leaked, evidence.controls)
-    tested = (
-        f"resemble their best reconstruction more closely (SSIM above {calibrated.ssim:.3f}) than chance allows at a "
-        f"false-positive rate of {words.rate(calibrated.fpr)}"
+    rule_applied = (
+        f"an image counts as rebuilt where a picture is closer to it (SSIM above {calibrated.ssim:.3f}) than chance "
+        f"allows at a false-positive rate of {words.rate(calibrated.fpr)}"
     )
-    if count == 0:
-        return (
-            f"None of the {words.images(evidence.members, 'training image')} {tested}; of the controls, {controls} do."
-        )
+    counted = words.of(count, evidence.members) if count else f"None of the {evidence.members:,}"
     return (
-        f"{words.of(count, evidence.members)} training images {tested}, so they count as rebuilt; of the controls, "
-        "which "
-        f"were never trained on, {controls} do."
+        f"{counted} training images were rebuilt, and of the controls, which were never trained on, {controls} pass "
+        f"for rebuilt: {rule_applied}."
     )
 
 

@@ -30,6 +30,15 @@ FINDING_STATUS = {
 }
 CONTROL_STATE = {"passed": "passed", "failed": "failed", "not_run": NOT_RUN}
 
+ATTACK = {
+    "general_loss": "a search for pictures and multipliers that add up to the weights",
+    "binary_margin": "a search for pictures and multipliers that add up to the weights of a two-class margin",
+    "multiclass_margin": "a search for pictures and multipliers that add up to the weights of a margin",
+    "tied_equation": "its refinement by what loss and weight decay say about the multipliers",
+    "feature_span": "a search for single images in what a layer's rows can express",
+}
+"""Objectives in plain words."""
+
 _UNSAFE = re.compile(
     "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2060-\u2069\ud800-\udfff\ufeff\ufffe\uffff]"
 )

@@ -1,6 +1,7 @@
 """`gate`, `report` and `config`: real processes, real files."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -50,13 +51,15 @@ def test_gate_refuses_allowances_that_are_none(options, result_path, run_process
 def test_report_writes_the_formats_and_prints_their_paths(result_path, fake_stage, capsys, tmp_path):
     asked = []
 
-    def write_reports(*arguments):
-        asked.append(arguments)
+    def write_reports(*arguments, **choices):
+        asked.append((*arguments, choices))
         return (tmp_path / "report.html", tmp_path / "result.sarif")
 
     fake_stage("report", write_reports=write_reports)
-    assert run(["report", str(result_path), "--format", "html,sarif", "--format", "html", "--reveal"]) == 0
-    assert asked == [(result_path, ("html", "sarif"), True, None, None)]
+    given = ["--format", "html,sarif", "--format", "html", "--public", "--pdf", "--templates", "own"]
+    assert run(["report", str(result_path), *given]) == 0
+    choices = {"public": True, "pdf": True, "templates": Path("own")}
+    assert asked == [(result_path, ("html", "sarif"), False, None, None, choices)]
     assert capsys.readouterr().out.splitlines() == [str(tmp_path / "report.html"), str(tmp_path / "result.sarif")]
 
 

@@ -77,8 +77,12 @@ def test_every_recommendation_can_be_reached() -> None:
 
 def test_identifiers_are_the_agreed_ones() -> None:
     assert [item.id for item in advice.identifiers()] == [
-        "AML.T0044", "AML.T0024.001", "ML03:2023", "NISTAML.032", "MEASURE 2.10", "Opinion 28/2024", "Article 35",
+        "AML.T0044", "AML.T0024.000", "AML.T0024.001", "ML03:2023", "ML04:2023", "NISTAML.032", "NISTAML.033",
+        "MEASURE 2.10", "Opinion 28/2024", "Article 35", "Article 15", "Annex IV", "ISO/IEC 42001:2023",
     ]  # fmt: skip
+    for item in advice.identifiers():
+        assert re.search(r"\b20\d\d\b", item.date)
+        assert not re.search(r"compl(y|iant|iance)|conform", item.relation)
 
 
 def test_glossary_is_in_alphabetical_order() -> None:

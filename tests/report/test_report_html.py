@@ -15,7 +15,7 @@ from result_builder import INCONCLUSIVE, LEAK, NO_LEAK, NO_REFERENCE, Case, buil
 
 from privaudit.report import ReportOptions, write_reports
 from privaudit.report.html import HtmlReport
-from privaudit.report.pictures import HIDDEN_SIDE, Pictures
+from privaudit.report.pictures import HIDDEN_SIDE, SHEET_BYTES, Pictures, sheet_uri
 from privaudit.result import AuditResult
 
 NO_CONTROLS = Case(n_controls=0)
@@ -94,7 +94,7 @@ def test_loads_nothing_and_runs_nothing(page: str) -> None:
         for key, value in element.items():
             assert not key.lower().startswith("on")
             if key == "src":
-                assert value.startswith("data:image/png;base64,")
+                assert value.startswith("data:image/webp;base64,")
             if key.endswith("href") and not value.startswith("#"):
                 assert element.tag == "a"
                 assert value.startswith("https://")
@@ -121,7 +121,8 @@ def test_charts_have_real_text_and_a_table() -> None:
     root = parse(render(LEAK))
     charts = [e for e in root.iter("figure") if e.get("class") == "chart"]
     assert [c.get("id") for c in charts] == [
-        "chart-ssim", "chart-roc", "chart-distance", "chart-multiplier", "chart-budget", "chart-spectrum0",
+        "chart-ssim", "chart-roc", "chart-distance", "chart-multiplier", "chart-leakers", "chart-budget",
+        "chart-spectrum0", "chart-classes",
     ]  # fmt: skip
     for chart in charts:
         assert any(e.tag.endswith("text") for e in chart.iter())
@@ -183,7 +184,9 @@ def test_zero_not_run_and_not_applicable_look_different() -> None:
 
 
 def _embedded(page: str) -> list[Image.Image]:
-    uris = re.findall(r'src="data:image/png;base64,([^"]+)"', page)
+    """Pictures of single images, in the order of the page; sheets have a test of their own."""
+    page = re.sub(r'<figure class="sheet">.*?</figure>', "", page, flags=re.DOTALL)
+    uris = re.findall(r'src="data:image/webp;base64,([^"]+)"', page)
     return [Image.open(io.BytesIO(base64.b64decode(uri))) for uri in uris]
 
 
@@ -205,6 +208,41 @@ def test_revealed_pictures_are_the_stored_ones() -> None:
     assert np.array_equal(np.asarray(shown[0]), rebuilt.transpose(1, 2, 0))
     assert np.array_equal(np.asarray(shown[1]), pictures.record_images[best].transpose(1, 2, 0))
     assert np.array_equal(np.asarray(shown[2]), pictures.control_images[best].transpose(1, 2, 0))
+
+
+def _sheets(page: str) -> list[Image.Image]:
+    uris = re.findall(r'<figure class="sheet">.*?src="data:image/webp;base64,([^"]+)"', page, re.DOTALL)
+    return [Image.open(io.BytesIO(base64.b64decode(uri))) for uri in uris]
+
+
+def test_sheets_hold_every_record_best_first() -> None:
+    result = build(LEAK)
+    pictures = pictures_of(result, LEAK)
+    assert result.evidence is not None
+    counted, others = _sheets(render(LEAK, reveal=True))
+    for sheet, leaked in ((counted, True), (others, False)):
+        order = sorted(
+            (i for i, r in enumerate(result.evidence.records) if r.leaked == leaked),
+            key=lambda i: -result.evidence.records[i].ssim,
+        )
+        pixels = np.asarray(sheet.convert("RGBA"))
+        for place in (0, len(order) - 1):
+            row, column = divmod(place, 25)
+            tile = pixels[row * 34 :, column * 17 :][:32, :16]
+            assert (tile[..., 3] == 255).all()
+            assert np.array_equal(tile[16:, :, :3], pictures.record_images[order[place]].transpose(1, 2, 0))
+    assert np.asarray(counted.convert("RGBA"))[-1, -1, 3] == 0  # nothing is drawn where no record is
+
+
+def test_sheets_hide_pixels_too() -> None:
+    counted, _ = _sheets(render(LEAK))
+    assert counted.size[0] <= 25 * (HIDDEN_SIDE + 1)
+
+
+def test_sheets_of_noise_give_up_being_lossless() -> None:
+    noise = np.random.default_rng(0).integers(0, 255, (500, 3, 48, 48)).astype(np.uint8)
+    uri = sheet_uri([(image, image) for image in noise], reveal=True)
+    assert len(uri) < 1.4 * SHEET_BYTES
 
 
 def test_random_records_do_not_depend_on_the_score() -> None:
