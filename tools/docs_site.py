@@ -10,7 +10,7 @@ import re
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
-from xml.etree.ElementTree import Element, fromstring
+from xml.etree.ElementTree import Element
 
 from latex2mathml.converter import convert
 from markdown import Markdown
@@ -39,9 +39,9 @@ def mathml(source: str, display: str) -> str:
 class _InlineMath(InlineProcessor):
     """`$…$`, not inside code: code is taken out before."""
 
-    def handleMatch(self, match: "re.Match[str]", data: str) -> tuple[Element, int, int]:  # type: ignore[override]
-        """The element and where it stands."""
-        return fromstring(mathml(match[1], "inline")), match.start(0), match.end(0)
+    def handleMatch(self, match: "re.Match[str]", data: str) -> tuple[str, int, int]:  # type: ignore[override]
+        """What stands for the equation, and where."""
+        return self.md.htmlStash.store(mathml(match[1], "inline")), match.start(0), match.end(0)
 
 
 class _Links(Treeprocessor):
