@@ -1,8 +1,8 @@
-"""Shell examples of the documentation: found in the pages, and run as they stand in a folder that holds what they name.
+"""Shell examples of the documentation: found in the pages, run as they stand in a folder that holds what they name.
 
-A fenced block is one when it is marked bash, sh, shell or console, or has no mark and a line that begins with `$ ` or with
-one of `PROGRAMS`. Where a line begins with `$ `, only such lines are commands and the others are output. Commands exit with
-0, or with what the comment `<!-- exits: 1, 0 -->` on the line above the block says, one number a command.
+A fenced block is one when it is marked bash, sh, shell or console, or has no mark and a line that begins with `$ ` or
+with one of `PROGRAMS`. Where a line begins with `$ `, only such lines are commands and the others are output. Commands
+exit with 0, or with what the comment `<!-- exits: 1, 0 -->` on the line above the block says, one number a command.
 
 Run as written, in bash, with these stand-ins on the path:
 
@@ -74,7 +74,7 @@ def commands_of(body: str, mark: str) -> tuple[str, ...]:
     """The commands of a block; none where it shows no shell."""
     if mark not in ("", *SHELL):
         return ()
-    lines = re.sub(r"\\\n\s*", " ", body).splitlines()
+    lines = re.sub(r"\s*\\\n\s*", " ", body).splitlines()
     prompted = [line[2:] for line in lines if line.startswith("$ ")]
     if prompted:
         return tuple(prompted)
