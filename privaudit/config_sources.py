@@ -18,7 +18,7 @@ FILE_NAME = "privaudit.toml"
 ENVIRONMENT_PREFIX = "PRIVAUDIT_"
 _LIBRARIES = ("torchvision", "timm")  # as in adapters/libraries.py, which is not imported here: it needs torch
 _PATH_KEYS = ("reference", "control", "mean", "std", "out")
-_NOT_FROM_FILES = ("exit_zero", "instrument_check")
+NOT_FROM_FILES = ("exit_zero", "instrument_check")
 """The file beside a checkpoint may come from whoever sent the checkpoint: it must not decide that failures pass."""
 
 
@@ -97,7 +97,7 @@ def _refuse_code(adapter: object, where: str) -> None:
 
 
 def _refuse_from_file(name: str, path: Path) -> None:
-    if name in _NOT_FROM_FILES:
+    if name in NOT_FROM_FILES:
         raise ConfigError(
             f"expected no {name} in {path}, which may have come with the model, found one; "
             f"set --{'' if name == 'exit_zero' else 'no-'}{name.replace('_', '-')} or "
