@@ -328,8 +328,11 @@ def test_compare_on_the_command_line(
     old, new = (write_audit(tmp_path / name, case, False) for name, case in (("old", NO_LEAK), ("new", LEAK)))
     assert run(["compare", str(old), str(new), *options]) == code
     captured = capsys.readouterr()
-    is_told = "30 new, 0 gone, 0 unchanged (exact McNemar test on 50 shared records" in captured.err
-    assert is_told == ("-q" not in options)
+    lines = captured.err.splitlines()
+    is_told = "▲ rebuilt               30     0          0  p = 1.9e-09" in lines
+    assert is_told == ("-q" not in options and "--json" not in options) == bool(lines)
+    if lines:
+        assert lines[-1].startswith("▲ compare: new leaks, 30 rebuilt and 50 membership readable, exit ")
     assert bool(captured.out) == ("--json" in options)
     if captured.out:
         assert [found["finding"] for found in json.loads(captured.out)["comparisons"]] == ["rebuilt", "membership"]
@@ -383,3 +386,19 @@ def test_exit_zero_reports_only(tmp_path: Path, capsys: pytest.CaptureFixture[st
     captured = capsys.readouterr()
     assert captured.out == "leak_found\n"
     assert "gate: exit 0, reported only (--exit-zero)" in captured.err
+
+
+def test_json_of_gate_and_verify(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = write_audit(tmp_path, LEAK, False)
+    assert run(["gate", str(path), "--json", "--out", str(tmp_path / "out")]) == 1
+    captured = capsys.readouterr()
+    assert captured.out == (tmp_path / "out" / "gate.json").read_text(encoding="utf-8") and captured.err == ""
+    assert run(["verify", str(path), "--json"]) == 0
+    captured = capsys.readouterr()
+    result = build(LEAK)
+    assert captured.err == "" and json.loads(captured.out) == {
+        "intact": True,
+        "model_checked": False,
+        "result_sha256": result.self_sha256,
+        "model_sha256": result.model.sha256,
+    }

@@ -96,6 +96,12 @@ def test_nothing_to_gate_and_wrong_options_are_errors(arguments: list[str], capf
     assert said.out == "" and len(said.err.splitlines()) == 1
 
 
+def test_one_document_a_file_is_no_json(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert hook.main(["--json", *results(tmp_path, one=LEAK).values()]) == 2
+    said = capfd.readouterr()
+    assert said.out == "" and "expected no --json" in said.err
+
+
 def test_options_behind_files_are_refused(tmp_path: Path) -> None:
     path = results(tmp_path, one=LEAK, two=LEAK)
     assert hook.main([path["one"], "--max-leaked", "50", path["two"]]) == 2

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from privaudit.cli.console import emit, print_table, say
+from privaudit.cli.console import emit, emit_json, print_table, say
 from privaudit.cli.options import AsJson
 
 _HEADINGS = ("--adapter", "networks", "told by", "images rebuilt by", "membership readable from")
@@ -25,7 +25,7 @@ def adapters(
 
     rows = descriptions()
     if as_json:
-        emit(json.dumps({"adapters": [asdict(row) for row in rows], "installed": installed_names()}, indent=1))
+        emit_json(json.dumps({"adapters": [asdict(row) for row in rows], "installed": installed_names()}, indent=1))
     elif markdown:
         emit(markdown_table([list(asdict(row).values()) for row in rows]))
     else:

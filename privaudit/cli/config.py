@@ -4,7 +4,7 @@ import json
 import os
 from pathlib import Path
 
-from privaudit.cli.console import emit, print_table
+from privaudit.cli.console import emit_json, print_table
 from privaudit.cli.options import AsJson, ModelArgument, Verbose, with_scan_options
 
 
@@ -21,7 +21,7 @@ def config(model: ModelArgument, *, as_json: AsJson = False, verbose: Verbose = 
     values = effective.model_dump(mode="json")
     if as_json:
         document = {name: {"value": value, "origin": origins[name]} for name, value in values.items()}
-        emit(json.dumps(document, indent=1, allow_nan=False, ensure_ascii=False))
+        emit_json(json.dumps(document, indent=1, allow_nan=False, ensure_ascii=False))
     else:
         rows = [(name, _plain(value), origins[name]) for name, value in values.items()]
         print_table("Settings of a scan", ("setting", "value", "from"), rows)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from privaudit.cli.console import emit, print_table, say, stdout_for_results_only
+from privaudit.cli.console import emit, emit_json, stdout_for_results_only
 from privaudit.cli.options import AsJson, NoProgress, Quiet, Verbose
 from privaudit.errors import ExitCode, PrivauditError
 
@@ -17,14 +17,15 @@ if TYPE_CHECKING:
 def demo(
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder of the results.")] = Path("privaudit-demo"),
     time_limit: Annotated[str | None, typer.Option(metavar="SECONDS", help="Time for each attack.")] = None,
+    as_json: AsJson = False,
     quiet: Quiet = False,
     verbose: Verbose = 0,
     no_progress: NoProgress = False,
 ) -> None:
     """Audit a network known to leak and its untrained twin.
 
-    Needs no input and no network. Prints the paths of both HTML reports to stdout. Exit code 0 means that both
-    verdicts came out as they must.
+    Needs no input and no network. Prints the paths of both HTML reports to stdout, or with --json both results. Exit
+    code 0 means that both verdicts came out as they must.
     """
     from privaudit.cli.output import require_writable
     from privaudit.cli.progress import listener_for
@@ -33,27 +34,28 @@ def demo(
 
     time_limit_s = check_options(time_limit_s=time_limit)["time_limit_s"]
     require_writable(out)
-    with listener_for(quiet, verbose, no_progress) as listener, stdout_for_results_only():
+    is_quiet = quiet or as_json
+    with stdout_for_results_only(), listener_for(is_quiet, verbose, no_progress) as listener:
         outcome = run_demo(out, listener, time_limit_s)
+    if as_json:
+        results = {"leaky": outcome.leaky.result, "untrained": outcome.untrained.result}
+        document = {name: result.model_dump(mode="json") for name, result in results.items()}
+        emit_json(json.dumps(document, indent=1, allow_nan=False, ensure_ascii=False))
+        _require_expected(outcome)
+        return
     if not quiet:
-        for line in _lines(outcome):
-            say(line)
+        from privaudit.cli.demo_screen import networks_screen
+
+        networks_screen(outcome.leaky, outcome.untrained)
     for scanned in (outcome.leaky, outcome.untrained):
         for path in scanned.files:
             if path.suffix == ".html":
                 emit(str(path))
     _require_expected(outcome)
+    if not quiet:
+        from privaudit.cli.demo_screen import as_expected
 
-
-def _lines(outcome: "DemoOutcome") -> list[str]:
-    from privaudit.cli.summary import scan_lines
-
-    return [
-        "A network trained until it leaks:",
-        *scan_lines(outcome.leaky.result, outcome.leaky.files),
-        "The same architecture, untrained:",
-        *scan_lines(outcome.untrained.result, outcome.untrained.files),
-    ]
+        as_expected()
 
 
 def _require_expected(outcome: "DemoOutcome") -> None:
@@ -78,13 +80,14 @@ def doctor(
     from privaudit.cli.progress import listener_for
     from privaudit.doctor import run_doctor
 
-    with listener_for(quiet or as_json, verbose, no_progress) as listener, stdout_for_results_only():
+    with stdout_for_results_only(), listener_for(quiet or as_json, verbose, no_progress) as listener:
         checks = run_doctor(listener)
     if as_json:
-        emit(json.dumps([{"name": c.name, "ok": c.ok, "detail": c.detail} for c in checks], indent=1))
+        emit_json(json.dumps([{"name": c.name, "ok": c.ok, "detail": c.detail} for c in checks], indent=1))
     elif not quiet:
-        rows = [(check.name, "ok" if check.ok else "FAILED", check.detail) for check in checks]
-        print_table("Checks", ("check", "state", "detail"), rows)
+        from privaudit.cli.demo_screen import doctor_screen
+
+        doctor_screen([(check.name, check.ok, check.detail) for check in checks], verbose)
     failed = [check.name for check in checks if not check.ok]
     if failed or not checks:
         raise PrivauditError(f"expected every check to pass, found a failure in: {', '.join(failed) or 'no check ran'}")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from privaudit.cli.console import emit, say
+from privaudit.cli.console import emit, emit_json, say
 from privaudit.cli.options import (
     AsJson,
     ExitZero,
@@ -49,6 +49,7 @@ def gate(
     out: GateOut = None,
     format: FormatOption = None,
     exit_zero: ExitZero = None,
+    as_json: AsJson = False,
     quiet: Quiet = False,
     verbose: Verbose = 0,
 ) -> None:
@@ -56,13 +57,13 @@ def gate(
 
     Needs neither GPU nor torch. Counts and verdict are recomputed from the records. Allowances: options, else the
     policy, else (without a policy) those of the scan, which stderr then names. Prints the verdict's status to stdout,
-    every check to stderr.
+    every check to stderr; with --json the whole decision, as gate.json has it, to stdout instead.
 
     --exit-zero does not hide that a check of the instrument did not run.
     """
     from privaudit import gate as gating
-    from privaudit.cli.gate_output import prepare, write
-    from privaudit.cli.summary import borrowed_line, decision_lines
+    from privaudit.cli.gate_output import prepare, say_decision, write
+    from privaudit.cli.summary import borrowed_line
     from privaudit.config import check_options
     from privaudit.gate.policy import read_policy
     from privaudit.result_file import read_result
@@ -73,17 +74,20 @@ def gate(
     rules = gating.Rules(None if policy is None else read_policy(policy), **chosen, exit_zero=bool(exit_zero))
     judged = read_result(result)
     older = None if baseline is None else read_result(baseline)
-    digest = None if model is None else _digest(model, quiet)
+    is_quiet = quiet or as_json
+    digest = None if model is None else _digest(model, is_quiet)
     decision = gating.decide(judged, rules, model=digest, baseline=older)
-    if not quiet:
+    if not is_quiet:
         _say_link(result)
-        for line in (*decision_lines(decision), borrowed_line(decision, rules)):
-            if line is not None:
-                say(line)
+        say_decision(decision, borrowed_line(decision, rules))
     if out is not None:
         for path in write(out, formats, decision, judged, result):
-            say(f"wrote {path}")
-    emit(decision.verdict.status)
+            if not as_json:
+                say(f"wrote {path}")
+    if as_json:
+        emit_json(decision.model_dump_json(indent=1))
+    else:
+        emit(decision.verdict.status)
     raise typer.Exit(decision.exit_code)
 
 
@@ -94,6 +98,7 @@ def verify(
         bool,
         typer.Option("--reconstructions", help="Also demand reconstructions.safetensors, and that it belongs here."),
     ] = False,
+    as_json: AsJson = False,
     quiet: Quiet = False,
     verbose: Verbose = 0,
 ) -> None:
@@ -108,9 +113,13 @@ def verify(
     checked = read_result(result)
     require_consistent(checked)
     if model is not None:
-        require_model(checked, _digest(model, quiet))
+        require_model(checked, _digest(model, quiet or as_json))
     if reconstructions:
         _require_pictures(result, checked)
+    if as_json:
+        sha256 = {"result_sha256": checked.self_sha256, "model_sha256": checked.model.sha256}
+        emit_json(json.dumps({"intact": True, "model_checked": model is not None, **sha256}, indent=1))
+        return
     if not quiet:
         _say_link(result)
         say("intact: sealed, and counts, thresholds and verdict follow from its records; leaks are the gate's question")
@@ -134,26 +143,25 @@ def compare(
     scans had the same PRIVAUDIT_SALT, or --reveal; else no test is made.
     """
     from privaudit.gate.comparison import compare as compared
-    from privaudit.gate.comparison import comparison_line, listed_lines, n_shared
+    from privaudit.gate.comparison import n_shared
     from privaudit.gate.consistency import require_consistent
     from privaudit.result_file import read_result
 
     before, after = read_result(old), read_result(new)
     for one in (before, after):
         require_consistent(one)
-    comparisons = compared(before, after)
+    comparisons, shared = compared(before, after), n_shared(before, after)
+    code = ExitCode.NO_LEAK_FOUND
+    if fail_on_new and (not shared or any(comparison.new for comparison in comparisons)):
+        code = ExitCode.LEAK_FOUND if shared else ExitCode.INCONCLUSIVE
     if as_json:
         document = {"comparisons": [comparison.model_dump(mode="json") for comparison in comparisons]}
-        emit(json.dumps(document, indent=1, allow_nan=False))
-    if not quiet:
-        if not n_shared(before, after):
-            say("no id is in both results: set PRIVAUDIT_SALT to one value for both scans, or --reveal")
-        for comparison in comparisons:
-            say(comparison_line(comparison))
-            for line in listed_lines(comparison):
-                say(line)
-    if fail_on_new and (not n_shared(before, after) or any(comparison.new for comparison in comparisons)):
-        raise typer.Exit(ExitCode.LEAK_FOUND if n_shared(before, after) else ExitCode.INCONCLUSIVE)
+        emit_json(json.dumps(document, indent=1, allow_nan=False))
+    elif not quiet:
+        from privaudit.cli.compare_screen import compare_screen
+
+        compare_screen(comparisons, shared, code, verbose)
+    raise typer.Exit(code)
 
 
 def _digest(model: Path, is_quiet: bool) -> "ModelDigest":

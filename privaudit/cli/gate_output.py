@@ -1,9 +1,11 @@
-"""What `gate --out` writes: its decision, and reports that show it."""
+"""What a gate says, and what `gate --out` writes: its decision, and reports that show it."""
 
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from privaudit.cli.console import is_interactive, say
+from privaudit.cli.summary import decision_lines
 from privaudit.errors import ConfigError, OutputError
 from privaudit.gate_decision import GateDecision
 from privaudit.result import AuditResult
@@ -40,6 +42,19 @@ def prepare(out: Path | None, formats: Sequence[str] | None, inputs: Mapping[str
             f"expected a writable folder at {out}, found: {error.strerror}; choose another --out"
         ) from None
     return tuple(formats or ())
+
+
+def say_decision(decision: GateDecision, warning: str | None) -> None:
+    """Every line to stderr, the exit code last; on a terminal with signs and wrapped, which alone loads rich."""
+    lines = tuple(decision_lines(decision))
+    if not is_interactive():
+        for line in (*lines, warning):
+            if line is not None:
+                say(line)
+        return
+    from privaudit.cli.gate_screen import gate_screen
+
+    gate_screen(decision, lines, warning)
 
 
 def _is_same_file(one: Path, other: Path) -> bool:

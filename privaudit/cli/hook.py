@@ -45,6 +45,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if named["help"]:
         complain("expected files to gate or --help, found both; leave one out")
         return ExitCode.ERROR
+    if named.get("as_json"):
+        complain("expected no --json, because there is one document a file, found it; run privaudit gate on one file")
+        return ExitCode.ERROR
     options = [*_defaults(named), *(option for option in options if option != "--")]
     worst: int = ExitCode.NO_LEAK_FOUND
     for file in files:

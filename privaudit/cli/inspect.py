@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from privaudit.cli.console import emit, say, stdout_for_results_only
+from privaudit.cli.console import emit_json, say, stdout_for_results_only
 from privaudit.cli.options import INSPECT_OPTIONS, AsJson, ModelArgument, NoProgress, Quiet, Verbose, with_scan_options
 from privaudit.cli.settings import effective_settings
 
@@ -21,19 +21,24 @@ def inspect(
     """Say what can be attacked in MODEL and why not.
 
     Takes seconds and attacks nothing. With --reference also how far its first layer betrays which images it was
-    trained on.
+    trained on. With -v every field, as --json has it.
     """
     from privaudit.cli.progress import listener_for
     from privaudit.inspection import inspect_model
 
     effective = effective_settings(model, settings, quiet or as_json, verbose)
-    with listener_for(quiet or as_json, verbose, no_progress) as listener, stdout_for_results_only():
+    with stdout_for_results_only(), listener_for(quiet or as_json, verbose, no_progress) as listener:
         inspection = inspect_model(effective, listener)
     if as_json:
-        emit(inspection.model_dump_json(indent=1))
-    else:
+        emit_json(inspection.model_dump_json(indent=1))
+        return
+    if verbose:
         for line in lines(inspection.model_dump(mode="json")):
             say(line)
+    if not quiet:
+        from privaudit.cli.inspect_screen import inspect_screen
+
+        inspect_screen(inspection, verbose)
 
 
 def lines(value: dict[str, Any], prefix: str = "") -> Iterator[str]:

@@ -1,20 +1,23 @@
 """Progress for people, on stderr: bars on a terminal, now and then a line elsewhere."""
 
 import math
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, final
 
-from privaudit.cli.console import LONGEST_LINE, say, stderr_console
+from privaudit.cli.console import LONGEST_LINE, is_interactive, say, stderr_console
+from privaudit.cli.signs import plain
 from privaudit.progress import ProgressListener, SilentListener, TrialProgress
-from privaudit.text import one_line
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
 SECONDS_BETWEEN_LINES = 15.0
+
+_NAME_LENGTH = 40
+_BAR_ALONE, _BAR_SHORT = 60, 90
+"""Columns under which a bar has neither loss nor restarts beside it, and under which it is short."""
 
 
 @contextmanager
@@ -22,7 +25,7 @@ def listener_for(is_quiet: bool, verbosity: int, is_plain: bool) -> Iterator[Pro
     """The listener that fits the options and the terminal; its bars end with the block, also after an error."""
     if is_quiet:
         yield SilentListener()
-    elif is_plain or not sys.stderr.isatty():
+    elif is_plain or not is_interactive():
         yield LinesListener(verbosity)
     else:
         listener = RichListener(verbosity)
@@ -80,25 +83,25 @@ class RichListener:
         """End the bars of the stage before and print this one."""
         self.close()
         text = _stage_text(name, message, self._verbosity, self._clock() - self._start)
-        self._console.print(one_line(text, LONGEST_LINE))
+        self._console.print(plain(text, LONGEST_LINE))
 
     def trial(self, progress: TrialProgress) -> None:
         """Move the bar of this objective."""
         bars = self._progress or self._open()
         if progress.objective not in self._bars:
-            name = one_line(progress.objective)
+            name = plain(progress.objective, _NAME_LENGTH)
             self._bars[progress.objective] = bars.add_task(name, total=1.0, loss="", restarts="", left="")
         bars.update(
             self._bars[progress.objective],
             completed=progress.done,
-            loss=_number(progress.loss),
+            loss=plain(_number(progress.loss), _NAME_LENGTH),
             restarts=_restarts(progress),
-            left=clock_text(progress.seconds_left),
+            left=plain(clock_text(progress.seconds_left), _NAME_LENGTH),
         )
 
     def note(self, message: str) -> None:
         """Print it above the bars."""
-        self._console.print(one_line(f"note: {message}", LONGEST_LINE))
+        self._console.print(plain(f"note: {message}", LONGEST_LINE))
 
     def close(self) -> None:
         """End the bars and give the terminal back."""
@@ -109,16 +112,13 @@ class RichListener:
     def _open(self) -> "Progress":
         from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
-        texts = (
-            "loss {task.fields[loss]}",
-            "{task.fields[restarts]} restarts",
-            "{task.fields[left]} left",
-        )
+        texts = ["loss {task.fields[loss]}", "{task.fields[restarts]} restarts", "{task.fields[left]} left"]
+        width = self._console.width
         self._progress = Progress(
             TextColumn("  {task.description}", markup=False),
-            BarColumn(bar_width=24),
+            BarColumn(bar_width=24 if width >= _BAR_SHORT else 10),
             TaskProgressColumn(),
-            *(TextColumn(text, markup=False) for text in texts),
+            *(TextColumn(text, markup=False) for text in texts[0 if width >= _BAR_ALONE else -1 :]),
             console=self._console,
         )
         self._progress.start()

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from privaudit.cli.console import emit, say, stdout_for_results_only
-from privaudit.cli.options import ModelArgument, NoProgress, Quiet, Verbose, with_scan_options
+from privaudit.cli.console import emit, emit_json, stdout_for_results_only
+from privaudit.cli.options import AsJson, ModelArgument, NoProgress, Quiet, Verbose, with_scan_options
 from privaudit.cli.settings import effective_settings
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ def scan(
     context: typer.Context,
     model: ModelArgument,
     *,
+    as_json: AsJson = False,
     quiet: Quiet = False,
     verbose: Verbose = 0,
     no_progress: NoProgress = False,
@@ -29,32 +30,40 @@ def scan(
     """Rebuild training images from MODEL and report.
 
     Without options, settings come from the checkpoint's metadata and from a privaudit.toml beside or above it. Prints
-    the path of result.json to stdout.
+    the path of result.json to stdout, or with --json what is in it.
 
     Only --reference and --control together allow a false-positive rate; without them the verdict is inconclusive.
     """
     from privaudit.cli.output import require_writable
     from privaudit.cli.progress import listener_for
-    from privaudit.cli.summary import scan_lines
     from privaudit.progress import JsonLinesListener, Tee
 
-    effective = effective_settings(model, settings, quiet, verbose)
+    is_quiet = quiet or as_json
+    effective = effective_settings(model, settings, is_quiet, verbose)
     require_writable(effective.out)
     command = shlex.join(["privaudit", *(context.obj or ["scan", str(model)])])
-    with listener_for(quiet, verbose, no_progress) as shown, JsonLinesListener(effective.out / "progress.jsonl") as log:
-        outcome = _run(effective, Tee(shown, log), command)
-    if not quiet:
-        for line in scan_lines(outcome.result, outcome.files):
-            say(line)
-    emit(str(result_file(outcome.files, effective.out)))
-    raise typer.Exit(_exit_code(outcome, effective.exit_zero))
+    shown = listener_for(is_quiet, verbose, no_progress)
+    # The redirection is the outer one: bars put back the stdout that they found, when they end.
+    with stdout_for_results_only(), shown as people, JsonLinesListener(effective.out / "progress.jsonl") as log:
+        outcome = _run(effective, Tee(people, log), command)
+    code = _exit_code(outcome, effective.exit_zero)
+    if not is_quiet:
+        from privaudit.cli.scan_screen import scan_screen
+
+        scan_screen(outcome.result, outcome.files, code, verbose)
+    if as_json:
+        from privaudit.result_file import to_json
+
+        emit_json(to_json(outcome.result))
+    else:
+        emit(str(result_file(outcome.files, effective.out)))
+    raise typer.Exit(code)
 
 
 def _run(settings: "ScanSettings", listener: "ProgressListener", command: str) -> "ScanOutcome":
     from privaudit import audit
 
-    with stdout_for_results_only():
-        return audit.scan(settings, listener, command)
+    return audit.scan(settings, listener, command)
 
 
 def _exit_code(outcome: "ScanOutcome", is_exit_zero: bool) -> int:

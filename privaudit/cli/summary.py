@@ -1,19 +1,18 @@
-"""A result in a few lines for people."""
+"""What a gate decided, in a line a check, for people and logs; and the words for findings."""
 
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from privaudit.gate_decision import GateDecision
-from privaudit.result import AuditResult, Finding, Verdict
+from privaudit.result import Verdict
 from privaudit.text import listed
 
 if TYPE_CHECKING:
     from privaudit.gate import Rules
 
 _OUTCOMES = {0: "passed", 1: "failed", 3: "undecided"}
-_NAMES = {"rebuilt": "rebuilt", "membership": "membership readable"}
-_STATES = {
+NAMES = {"rebuilt": "rebuilt", "membership": "membership readable"}
+STATES = {
     "found": "FOUND",
     "not_found": "not found",
     "inconclusive": "inconclusive",
@@ -22,30 +21,10 @@ _STATES = {
 }
 
 
-def scan_lines(result: AuditResult, files: Sequence[Path]) -> Iterator[str]:
-    """Verdict, findings and the files written."""
-    yield from verdict_lines(result.verdict)
-    if result.attack.interrupted:
-        yield "interrupted; finished restarts are kept, the same command with --resume continues"
-    for path in files:
-        yield f"wrote {path}"
-
-
-def verdict_lines(verdict: Verdict) -> Iterator[str]:
-    """The verdict, its two findings with intervals, and the reasons that neither finding already gives."""
-    yield f"verdict: {verdict.status}{_named(verdict)}"
-    for finding in verdict.findings:
-        yield _finding_line(finding)
-    told = {finding.reason for finding in verdict.findings}
-    for reason in verdict.reasons:
-        if reason not in told:
-            yield f"- because: {reason}"
-
-
 def decision_lines(decision: GateDecision) -> Iterator[str]:
     """The verdict, every check, leaks that are new or gone, and what the process will return."""
     verdict = decision.verdict
-    yield f"verdict: {verdict.status}{_named(verdict)}"
+    yield f"verdict: {verdict.status}{named(verdict)}"
     told = f"allowances: {verdict.max_leaked} rebuilt, {verdict.max_readable} readable, fail on {verdict.fail_on}"
     yield f"{told} (from: {decision.policy})"
     for check in decision.checks:
@@ -89,17 +68,9 @@ def _outcome(decision: GateDecision) -> str:
     return _OUTCOMES[decision.exit_code]
 
 
-def _named(verdict: Verdict) -> str:
+def named(verdict: Verdict) -> str:
+    """Which findings make `leak_found`, in parentheses; empty for another verdict."""
     if verdict.status != "leak_found":
         return ""
-    names = [_NAMES[f.name] for f in verdict.findings if f.status == "found" and verdict.fail_on in ("any", f.name)]
+    names = [NAMES[f.name] for f in verdict.findings if f.status == "found" and verdict.fail_on in ("any", f.name)]
     return f" ({' and '.join(names)})"
-
-
-def _finding_line(finding: Finding) -> str:
-    """One finding; counts and bounds only where something was counted."""
-    line = f"- {_NAMES[finding.name]}: {_STATES[finding.status]}"
-    if finding.status in ("not_applicable", "not_run"):
-        return f"{line}. {finding.reason}"
-    bounds = f"95 % interval {finding.interval_low:.1f} to {finding.interval_high:.1f}"
-    return f"{line}, {finding.count} records ({bounds}, allowance {finding.allowance}). {finding.reason}"

@@ -10,7 +10,6 @@ from privaudit.errors import ResultError
 from privaudit.gate_decision import Comparison
 from privaudit.identifiers import comparable
 from privaudit.result import AuditResult, EvidenceRecord
-from privaudit.text import one_line
 
 FINDINGS = ("rebuilt", "membership")
 
@@ -98,14 +97,4 @@ def comparison_line(comparison: Comparison) -> str:
     return (
         f"{comparison.finding}: {len(comparison.new)} new, {len(comparison.gone)} gone, "
         f"{len(comparison.unchanged)} unchanged ({test})"
-    )
-
-
-def listed_lines(comparison: Comparison) -> tuple[str, ...]:
-    """The ids, a line a kind; none where the results share no record, since new and gone then mean nothing."""
-    if not comparison.shared:
-        return ()
-    kinds = {"new": comparison.new, "gone": comparison.gone, "unchanged": comparison.unchanged}
-    return tuple(
-        f"  {kind}: {', '.join(one_line(identifier, 80) for identifier in ids)}" for kind, ids in kinds.items() if ids
     )

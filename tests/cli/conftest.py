@@ -26,6 +26,8 @@ from privaudit.result import (
 from privaudit.result_file import to_json
 from privaudit.verdict import verdict_for
 
+sys.path.insert(0, str(Path(__file__).parents[1]))  # for `result_builder`, whichever way pytest is started
+
 
 def result_with(status: str = "inconclusive", is_interrupted: bool = False) -> AuditResult:
     """The smallest result with this verdict; without evidence, so a gate can only call it inconclusive."""
@@ -39,6 +41,8 @@ def result_with(status: str = "inconclusive", is_interrupted: bool = False) -> A
             interval_high=36.0,
             allowance=0,
             reason=f"Reason for {name}.",
+            total=50,
+            threshold=0.5,
         )
         for name in ("rebuilt", "membership")
     )

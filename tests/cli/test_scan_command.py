@@ -6,12 +6,14 @@ import types
 from pathlib import Path
 
 import pytest
-from pydantic import BaseModel
+from result_builder import LEAK, build
 
 from privaudit.cli import run
 from privaudit.cli.options import SCAN_OPTIONS
 from privaudit.config import ScanSettings
+from privaudit.inspection import Inspection
 from privaudit.progress import TrialProgress
+from privaudit.result_file import to_json
 
 
 def outcome(result, *files):
@@ -55,19 +57,20 @@ def test_the_verdict_is_the_exit_code(status, options, code, scanned, capsys, in
     assert run(["scan", "model.safetensors", *options]) == code
     captured = capsys.readouterr()
     assert captured.out == "audit/result.json\n"
-    assert f"verdict: {status}" in captured.err
+    last = captured.err.splitlines()[-1]
+    assert f"verdict: {status}" in last and f"exit {code}" in last
     assert "rebuilt" in captured.err
     assert "membership readable" in captured.err
-    assert "wrote audit/report.html" in captured.err
+    assert "wrote     audit/report.html" in captured.err
 
 
 def test_findings_come_with_their_intervals(scanned, capsys, in_folder):
     scanned.status = "leak_found"
     run(["scan", "model.safetensors"])
-    printed = capsys.readouterr().err
-    assert "verdict: leak_found (rebuilt and membership readable)" in printed
-    assert "- rebuilt: FOUND, 27 records (95 % interval 20.1 to 36.0, allowance 0). Reason for rebuilt." in printed
-    assert "- because: Because." in printed
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[-1] == "▲ verdict: leak_found (rebuilt and membership readable), exit 1"
+    assert "▲ FOUND  rebuilt              27 of 50  20.1 to 36.0         0         –" in lines
+    assert "doubts    Because." in lines
 
 
 @pytest.mark.parametrize("options", [[], ["--exit-zero"]])
@@ -75,6 +78,15 @@ def test_an_interrupted_scan_ends_with_130_and_says_how_to_go_on(options, scanne
     scanned.status, scanned.is_interrupted = "leak_found", True
     assert run(["scan", "model.safetensors", *options]) == 130
     assert "--resume" in capsys.readouterr().err
+
+
+def test_json_is_the_result_and_nothing_else(scanned, make_result, capsysbinary, in_folder):
+    (in_folder / "privaudit.toml").write_text("[scan]\nseed = 4\n")
+    scanned.status = "leak_found"
+    assert run(["scan", "model.safetensors", "--json"]) == 1
+    captured = capsysbinary.readouterr()
+    assert captured.out == to_json(make_result("leak_found")).encode()
+    assert captured.err == b""
 
 
 def test_exit_zero_never_hides_an_error(capsys, in_folder):
@@ -216,32 +228,61 @@ def test_a_missing_checkpoint(command, run_process, refused, in_folder):
     assert list(in_folder.iterdir()) == []
 
 
-class Part(BaseModel):
-    name: str
-    shape: tuple[int, ...]
+def inspection(**changes):
+    result = build(LEAK)
+    fields = {
+        "path": "model.safetensors",
+        "format": "safetensors",
+        "sha256": "0" * 64,
+        "adapter": "mlp",
+        "parameters": 10,
+        "input_shape": (1, 2, 2),
+        "outputs": 1,
+        "layers": result.model.layers,
+        "knowledge": ("Assumed.",),
+        "equation": "margin",
+        "equation_reason": "one output",
+        "preflight": result.preflight,
+        "membership": result.evidence.membership,
+    }
+    return Inspection(**{**fields, **changes})
 
 
-class Inspection(BaseModel):
-    format: str = "safetensors"
-    estimate: int | None = None
-    is_homogeneous: bool = True
-    singular_values: tuple[float, ...] = tuple(float(i) for i in range(20))
-    layers: tuple[Part, ...] = (Part(name="fc1", shape=(10, 4)),)
-    reasons: tuple[str, ...] = ("A chain of linear layers.",)
-
-
-def test_inspect_prints_lines_for_people_or_json_for_machines(fake_stage, capsys, in_folder):
-    fake_stage("inspection", inspect_model=lambda settings, listener: Inspection())
+def test_inspect_prints_a_screen_for_people_or_json_for_machines(fake_stage, capsys, in_folder):
+    fake_stage("inspection", inspect_model=lambda settings, listener: inspection())
     assert run(["inspect", "model.safetensors"]) == 0
     captured = capsys.readouterr()
     assert captured.out == ""
-    for line in ("format: safetensors", "estimate: not known", "is_homogeneous: yes", "- name fc1, shape 10 4"):
-        assert line in captured.err.splitlines()
-    assert "(20 in all)" in captured.err
+    lines = captured.err.splitlines()
+    assert "weights   suggest 50 training images; the reference explains 100 % of the first" in lines
+    assert lines[-2] == "✓ rebuilding images can be tried by: general, feature_span"
+    assert lines[-1].startswith("▲ membership readable: 50 images, ")
     assert run(["inspect", "model.safetensors", "--json"]) == 0
     captured = capsys.readouterr()
-    assert json.loads(captured.out) == Inspection().model_dump(mode="json")
+    assert json.loads(captured.out) == inspection().model_dump(mode="json")
     assert captured.err == ""
+
+
+def test_inspect_says_what_cannot_be_attacked(fake_stage, capsys, in_folder):
+    preflight = build(LEAK, applicable=False).preflight
+    fake_stage("inspection", inspect_model=lambda *_: inspection(preflight=preflight, membership=None))
+    assert run(["inspect", "model.safetensors"]) == 0
+    lines = capsys.readouterr().err.splitlines()
+    assert "because   Batch norm follows layers.0." in lines
+    assert lines[-2:] == [
+        "— rebuilding images does not apply",
+        "○ membership: not tested without --reference and --control",
+    ]
+
+
+def test_verbose_inspect_prints_every_field(fake_stage, capsys, in_folder):
+    fake_stage("inspection", inspect_model=lambda settings, listener: inspection())
+    assert run(["inspect", "model.safetensors", "-v"]) == 0
+    lines = capsys.readouterr().err.splitlines()
+    for line in ("format: safetensors", "preflight.applicable: yes", "input_shape: 1 2 2"):
+        assert line in lines
+    assert "- name layers.0, kind linear, shape 1000 768, has_bias yes" in lines
+    assert any("in all)" in line for line in lines)
 
 
 @pytest.mark.parametrize(
@@ -263,6 +304,12 @@ def test_demo_fails_when_a_known_case_comes_out_wrong(
     captured = capsys.readouterr()
     assert captured.out.splitlines() == ["there/leaky/report.html", "there/untrained/report.html"]
     assert ("privaudit: error: " in captured.err) == (code == 2)
+    assert ("demo: the leak was found" in captured.err.splitlines()[-1]) == (code == 0)
+    assert run(["demo", "--out", "there", "--time-limit", "4", "--json"]) == code
+    captured = capsys.readouterr()
+    document = json.loads(captured.out)
+    assert [document[name]["verdict"]["status"] for name in ("leaky", "untrained")] == [leaky, untrained]
+    assert len(captured.err.splitlines()) == (1 if code else 0)
 
 
 @pytest.mark.parametrize(("oks", "code"), [([True, True], 0), ([True, False], 2), ([], 2)])
@@ -273,5 +320,6 @@ def test_doctor_passes_only_if_every_check_ran_and_passed(oks, code, fake_stage,
     captured = capsys.readouterr()
     assert captured.out == ""
     assert "[bold]x" in captured.err or not oks
+    assert ("doctor: all 2 checks passed, exit 0" in captured.err.splitlines()[-1]) == (code == 0)
     assert run(["doctor", "--json"]) == code
     assert [check["ok"] for check in json.loads(capsys.readouterr().out)] == oks
