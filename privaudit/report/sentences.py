@@ -122,6 +122,12 @@ def _rebuilt(result: AuditResult) -> str:
         f"allows at a false-positive rate of {words.rate(calibrated.fpr)}"
     )
     counted = words.of(count, evidence.members) if count else f"None of the {evidence.members:,}"
+    if finding.status != "found":
+        # What chance explains is not called rebuilt, however many there are.
+        return (
+            f"{counted} training images pass for rebuilt, and of the controls, which were never trained on, {controls}: "
+            f"{rule_applied}."
+        )
     return (
         f"{counted} training images were rebuilt, and of the controls, which were never trained on, {controls} pass "
         f"for rebuilt: {rule_applied}."
