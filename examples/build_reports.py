@@ -4,7 +4,7 @@ python examples/build_reports.py [FOLDER]
 
 Trains both on scikit-learn's digits (1,797 public pictures of 8x8 pixels; nobody is on them, so they are shown), audits
 them with default options and writes `report.html`, `report.public.html` and `result.json` of each to FOLDER/leaking and
-FOLDER/not-leaking. FOLDER is this one unless said. Takes three to five minutes on two cores.
+FOLDER/not-leaking. FOLDER is this one unless said. Takes one to five minutes on two cores.
 """
 
 import contextlib

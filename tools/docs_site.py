@@ -26,7 +26,7 @@ ROOT = Path(__file__).resolve().parents[1]
 DOCS = "docs"
 OUTSIDE = "project"
 PAGES_OUTSIDE = ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "benchmarks/RESULTS.md")
-FOLDERS_OUTSIDE = ("benchmarks", "examples", "schemas", "schemas/history")
+FOLDERS_OUTSIDE = ("benchmarks", "examples", "examples/leaking", "examples/not-leaking", "schemas", "schemas/history")
 FILES_OUTSIDE = ("action.yml",)
 _INLINE_MATH = r"(?<![\\$\w])\$(?![\s$])([^$\n]*[^$\s\\])\$(?![\w$])"
 

@@ -7,14 +7,18 @@ from typing import TYPE_CHECKING
 from privaudit.cli.findings_table import findings_table
 from privaudit.cli.scan_screen import doubts_of
 from privaudit.cli.screen import Screen
-from privaudit.cli.signs import VERDICT_SIGNS, shortened, shortened_middle
+from privaudit.cli.signs import VERDICT_SIGNS, shortened_middle
 from privaudit.cli.summary import named
 
 if TYPE_CHECKING:
     from privaudit.audit import ScanOutcome
 
 _PATH_LENGTH = 300
-_DETAIL_LENGTH = 100
+_SHORTLY = {
+    "positive control": "caught a network that is known to leak",
+    "negative control": "accused none of the networks that do not",
+}
+"""Where they passed; the figures fill half a screen."""
 
 
 def networks_screen(leaky: "ScanOutcome", untrained: "ScanOutcome") -> None:
@@ -49,7 +53,7 @@ def doctor_screen(checks: Sequence[tuple[str, bool, str]], verbosity: int = 0) -
         (
             screen.sign("passed", "ok") if is_ok else screen.sign("failed", "FAILED"),
             name,
-            shortened(_from_home(detail), _DETAIL_LENGTH) if is_ok and is_short else _from_home(detail),
+            _SHORTLY.get(name, _from_home(detail)) if is_ok and is_short else _from_home(detail),
         )
         for name, is_ok, detail in checks
     ]

@@ -23,10 +23,10 @@ def findings_table(screen: Screen, result: AuditResult) -> None:
     """Print it; bars only where a person reads."""
     rows = [_row(screen, finding, result.evidence) for finding in result.verdict.findings]
     screen.table(HEADINGS, rows, right=("images", "allowed", "controls"), whole=HEADINGS[:1], n_titles=2)
-    if screen.is_interactive and any(is_counted(finding) for finding in result.verdict.findings):
+    if any(is_counted(finding) for finding in result.verdict.findings):
         total = max(finding.total for finding in result.verdict.findings)
-        legend = f"bar: 0 to {total} images; ━ 95 % interval, ╋ counted, │ allowed"
-        screen.line(legend, "dim")
+        bar = f"; bar 0 to {total}: ━ 95 % interval, ╋ counted, │ allowed" if screen.is_interactive else ""
+        screen.line(f"controls: never trained on{bar}", "dim")
 
 
 def is_counted(finding: Finding) -> bool:

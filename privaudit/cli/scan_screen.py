@@ -84,9 +84,9 @@ def _audited(result: AuditResult, is_narrow: bool) -> Iterator[str]:
         yield "without training images (--reference), so nothing could be counted"
         return
     estimate = result.preflight.estimated_training_images
-    told = [f"{evidence.members} training images, {evidence.controls} controls"]
+    told = [f"{evidence.members} training images", f"{evidence.controls} controls"]
     told += [] if estimate is None else [f"the weights suggest {estimate} images"]
-    yield from told if is_narrow else ["; ".join(told)]
+    yield from told if is_narrow else [", ".join(told)]
 
 
 def _reason(finding: Finding) -> str:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from privaudit.report import words
 from privaudit.report.interface import ReportOptions
-from privaudit.report.pictures import SHOWN_SIDE, Pictures, data_uri, sheet_uri
+from privaudit.report.pictures import SHEET_COLUMNS, SHOWN_SIDE, Pictures, data_uri, sheet_uri
 from privaudit.result import AuditResult, EvidenceRecord
 
 PUBLIC = (
@@ -55,6 +55,7 @@ class Sheet:
     uri: str
     alt: str
     note: str
+    n_columns: int
 
 
 @dataclass(frozen=True)
@@ -124,6 +125,7 @@ def _sheets(result: AuditResult, pictures: Pictures, order: Sequence[int], optio
                 + ("" if options.reveal else " (blurred)"),
                 f"Best first, row by row, {scores}; in each pair the rebuilt picture is above its training "
                 f"image{left_out}.",
+                min(SHEET_COLUMNS, len(shown)),
             )
         )
     return tuple(sheets)

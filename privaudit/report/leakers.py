@@ -15,6 +15,9 @@ from privaudit.result import Evidence, EvidenceRecord
 LEAKERS_TITLE = "Who leaks: similarity against multiplier"
 CLASSES_TITLE = "Counts by class"
 
+_NEAR_ZERO = 0.5
+"""SSIM below which the axis starts at 0; where all are closer, differences are what is looked at."""
+
 MOST_CLASSES = 30
 """Rows that a bar chart can show on one screen."""
 
@@ -36,14 +39,13 @@ def leakers_chart(evidence: Evidence) -> Chart:
                 axes.plot(*zip(*points, strict=True), marker, color=colour, markerfacecolor=face, markersize=4.5,
                           linestyle="none", label=f"{name} ({len(points):,})")  # fmt: skip
         if threshold is not None:
-            axes.axhline(threshold, color=INK, linewidth=1.2)
-            axes.annotate("calibrated", (1, threshold), (0, 3), ("axes fraction", "data"), "offset points",
-                          ha="right", color=INK, fontsize=8.5)  # fmt: skip
-        axes.set_ylim(min(0.0, *(r.ssim for r, _ in shown)), 1.02)
+            axes.axhline(threshold, color=INK, linewidth=1.2, label="calibrated")
+        lowest = min(r.ssim for r, _ in shown)
+        axes.set_ylim(min(0.0, lowest) if lowest < _NEAR_ZERO else lowest - 0.05, 1.02)
         axes.set_xlabel("multiplier")
         axes.set_ylabel("best SSIM")
         axes.grid(True, linewidth=0.6)
-        axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, frameon=False, handletextpad=0.2, borderpad=0)
+        axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3, frameon=False, handlelength=1.4, borderpad=0)
         svg = to_svg(figure, "leakers")
     return Chart(
         "leakers",

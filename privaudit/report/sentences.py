@@ -125,8 +125,8 @@ def _rebuilt(result: AuditResult) -> str:
     if finding.status != "found":
         # What chance explains is not called rebuilt, however many there are.
         return (
-            f"{counted} training images pass for rebuilt, and of the controls, which were never trained on, {controls}: "
-            f"{rule_applied}."
+            f"{counted} training images pass for rebuilt, and of the controls, which were never trained on, "
+            f"{controls}: {rule_applied}."
         )
     return (
         f"{counted} training images were rebuilt, and of the controls, which were never trained on, {controls} pass "
