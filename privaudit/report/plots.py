@@ -30,7 +30,7 @@ def charts(result: AuditResult) -> tuple[Chart, ...]:
             leakers_chart(evidence),
             budget_chart(result),
         )
-    spectra = tuple(spectrum_chart(cut, f"spectrum{i}") for i, cut in enumerate(result.preflight.spectra))
+    spectra = tuple(spectrum_chart(cut, f"spectrum{i}", i == 0) for i, cut in enumerate(result.preflight.spectra))
     return absent + (spectra or (Chart("spectrum", SPECTRUM_TITLE, absent="No linear layer's spectrum was measured."),))
 
 
@@ -178,7 +178,7 @@ def budget_chart(result: AuditResult) -> Chart:
     )
 
 
-def spectrum_chart(cut: SpectrumCut, name: str) -> Chart:
+def spectrum_chart(cut: SpectrumCut, name: str, is_first: bool = True) -> Chart:
     """Singular values on a log axis with the cut and its uncertainty."""
     title = f"{SPECTRUM_TITLE}: {words.plain(cut.layer, 40)}"
     values = np.array(cut.singular_values)
@@ -208,12 +208,23 @@ def spectrum_chart(cut: SpectrumCut, name: str) -> Chart:
     return Chart(
         name,
         title,
-        "Every row of a linear layer is a mixture of what it saw in training, so the number of directions above the "
-        "cut is "
-        "about the number of training images (for the first layer). The shaded band holds the defensible cuts.",
+        _spectrum_caption(is_first),
         f"Singular values with a cut after {cut.rank} directions (between {cut.low} and {cut.high}), rule {cut.rule}; "
         f"the value at the cut is {cut.cliff_ratio:.2g} times the next.",
         svg,
         ("direction", "relative singular value"),
         tuple((str(i), f"{v:.4g}") for i, v in zip(index, values, strict=True)),
+    )
+
+
+def _spectrum_caption(is_first: bool) -> str:
+    meaning = (
+        "so the number of directions above the cut is about the number of training images (one more where their mean "
+        "was subtracted)."
+        if is_first
+        else "here the outputs of the layer before it, so the cut need not be at the number of training images."
+    )
+    return (
+        f"Every row of a linear layer is a mixture of what it saw in training, {meaning} The shaded band holds the "
+        "defensible cuts."
     )
