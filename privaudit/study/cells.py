@@ -37,6 +37,7 @@ class Cell:
         seed: of this run.
         recipe: how it is trained; `scan` settings of the scan by name, checked, those of `FIXED` left out.
         digest: of everything that decides the outcome, 16 hexadecimal digits.
+        source: what the images are called where the study is shown: never a path.
     """
 
     row: str
@@ -46,6 +47,7 @@ class Cell:
     recipe: Recipe
     scan: Mapping[str, Any]
     digest: str
+    source: str
 
 
 @dataclass(frozen=True)
@@ -194,13 +196,15 @@ def _cell(row: str, point: _Point, seed: int, fields: Mapping[str, Any], grid: G
     scan = {key.removeprefix("scan."): value for key, value in fields.items() if key.startswith("scan.")}
     if "seed" in train:
         raise ConfigError(f"expected seeds = [...] instead of a setting seed in {where}, found seed; move it there")
-    train = {**train, "data": _source(train.get("data", Recipe().data), grid, choices, where)}
+    given = train.get("data", Recipe().data)
+    train = {**train, "data": _source(given, grid, choices, where)}
     for name in ("architecture", "loss"):
         if isinstance(train.get(name), str) and runs_code(train[name]):
             train[name] = _allowed_code(train[name], choices, where)
     recipe = checked_recipe({"data_seed": seed, **train, "seed": seed}, where)
     settings = _scan_settings({"seed": seed, **scan}, choices, where)
-    return Cell(row, point.label, point.is_named, seed, recipe, settings, cell_digest(recipe, settings))
+    source = without_folders(str(given).removeprefix("$"))
+    return Cell(row, point.label, point.is_named, seed, recipe, settings, cell_digest(recipe, settings), source)
 
 
 def _source(value: object, grid: GridFile, choices: Choices, where: str) -> object:
@@ -214,6 +218,11 @@ def _source(value: object, grid: GridFile, choices: Choices, where: str) -> obje
     if not isinstance(found, str) or not ("/" in found or ".npz" in found) or found.startswith("torchvision:"):
         return found
     return str(choices.folder / Path(found).expanduser())
+
+
+def without_folders(value: str) -> str:
+    """A path's last part; a study is shown to others, whom folders tell nothing."""
+    return value if value.startswith("torchvision:") else value.rpartition("/")[2]
 
 
 def _allowed_code(value: str, choices: Choices, where: str) -> str:

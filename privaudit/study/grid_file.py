@@ -180,7 +180,7 @@ def parse_grid(text: str, origin: str) -> GridFile:
 
 def _nearest(location: tuple[object, ...]) -> str:
     """The known key most like the last part of a location."""
-    model: type[BaseModel] = GridFile
+    model: Any = GridFile
     for part in location[:-1]:
         model = {"row": RowTable, "full": Settings}.get(str(part), model)
     return difflib.get_close_matches(str(location[-1]), list(model.model_fields), n=1, cutoff=0.0)[0]

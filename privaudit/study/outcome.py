@@ -40,7 +40,7 @@ class ScanCounts(StudyModel):
             the scan's own bounds in records.
         p_value: exact test against controls.
         membership_applicable: whether membership was looked for; `membership_found` members whose membership is
-            readable, at least `membership_low` and at most `membership_high` in records; `membership_controls` likewise.
+            readable, between `membership_low` and `membership_high` records; `membership_controls` likewise.
         mode: the training that the attack took the network for.
         explained: share of the squared weights that the attack explains, in [0, 1].
         estimated_training_images: from the spectrum.

@@ -15,10 +15,10 @@ from pydantic import ValidationError
 from privaudit import __version__
 from privaudit.errors import ResultError
 from privaudit.result_file import write_private
-from privaudit.study.cells import Cell, Row
-from privaudit.study.outcome import CellOutcome, StudyModel, read_outcome
+from privaudit.study.cells import Cell, Row, without_folders
+from privaudit.study.interface import TrainingSummary
+from privaudit.study.outcome import CellOutcome, ScanCounts, StudyModel, read_outcome
 from privaudit.study.pooling import Pooled, Separation, pooled, separation
-from privaudit.study.recipe import Recipe
 from privaudit.text import one_line
 
 RECORD_FILE = "study.json"
@@ -27,7 +27,15 @@ _SEEDS = ("seed", "data_seed", "scan.seed")
 
 
 class CellRecord(StudyModel):
-    """One cell of the table. `fields`: every setting of training by name, those of the scan as `scan.NAME`."""
+    """One cell of the table.
+
+    Attributes:
+        row: and `point`, where it belongs.
+        digest: the name of its folder.
+        fields: every setting of training by name, those of the scan as `scan.NAME`; files without their folders.
+        training: how training ended, `counts` what the scan found; None where it did not get that far.
+        seconds: of the cell; `started`, `machine` and `versions` as in `cell.json`.
+    """
 
     row: str
     point: str
@@ -36,7 +44,12 @@ class CellRecord(StudyModel):
     status: Literal["done", "failed", "not_run"]
     reason: str
     fields: dict[str, Any]
-    outcome: CellOutcome | None
+    training: TrainingSummary | None = None
+    counts: ScanCounts | None = None
+    seconds: float | None = None
+    started: str = ""
+    machine: str = ""
+    versions: dict[str, str] = {}
 
 
 class PointRecord(StudyModel):
@@ -129,9 +142,14 @@ def read_record(path: Path) -> StudyRecord:
         raise ResultError(f"expected JSON in {path}, found: {one_line(error)}; run the study again") from None
 
 
-def fields_of(recipe: Recipe, scan: Mapping[str, Any]) -> dict[str, Any]:
+def fields_of(cell: Cell) -> dict[str, Any]:
     """Every setting by name, as JSON."""
-    return {**recipe.model_dump(mode="json"), **{f"scan.{name}": value for name, value in scan.items()}}
+    train = cell.recipe.model_dump(mode="json")
+    scan = {f"scan.{name}": value for name, value in cell.scan.items()}
+    code = {name: without_folders(train[name]) for name in ("architecture", "loss")}
+    if isinstance(scan.get("scan.adapter"), str):
+        code["scan.adapter"] = without_folders(scan["scan.adapter"])
+    return {**train, **scan, **code, "data": cell.source}
 
 
 def varied_in(cells: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
@@ -147,20 +165,21 @@ def _outcome(cell: Cell, out: Path) -> CellOutcome | None:
 
 
 def _cell(cell: Cell, outcome: CellOutcome | None) -> CellRecord:
-    return CellRecord(
-        row=cell.row,
-        point=cell.point,
-        seed=cell.seed,
-        digest=cell.digest,
-        status="not_run" if outcome is None else outcome.status,
-        reason="" if outcome is None else outcome.reason,
-        fields=fields_of(cell.recipe, cell.scan),
-        outcome=outcome,
-    )
+    where: dict[str, Any] = {
+        "row": cell.row,
+        "point": cell.point,
+        "seed": cell.seed,
+        "digest": cell.digest,
+        "fields": fields_of(cell),
+    }
+    if outcome is None:
+        return CellRecord(**where, status="not_run", reason="")
+    names = ("status", "reason", "training", "counts", "seconds", "started", "machine", "versions")
+    return CellRecord(**where, **{name: getattr(outcome, name) for name in names})
 
 
 def _row(row: Row, cells: Sequence[tuple[Cell, CellOutcome | None]]) -> RowRecord:
-    varied = varied_in([fields_of(cell.recipe, cell.scan) for cell, _ in cells])
+    varied = varied_in([fields_of(cell) for cell, _ in cells])
     points: dict[str, list[tuple[Cell, CellOutcome | None]]] = {}
     for cell, outcome in cells:
         points.setdefault(cell.point, []).append((cell, outcome))
@@ -169,7 +188,7 @@ def _row(row: Row, cells: Sequence[tuple[Cell, CellOutcome | None]]) -> RowRecor
     records = []
     for label, some in points.items():
         first = some[0][0]
-        fields = fields_of(first.recipe, first.scan)
+        fields = fields_of(first)
         is_base = label == row.baseline
         compared = None if is_base else separation(together[label].rebuilt, base, row.baseline)
         records.append(

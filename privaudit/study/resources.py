@@ -1,12 +1,13 @@
 """How many cells run at a time, and with how many threads each.
 
-In: cells and what `--jobs` says. Out: how this machine is shared out. Must not know what a cell computes beyond the size
-of its network and of its data.
+In: cells and what `--jobs` says. Out: how this machine is shared out. Must not know what a cell computes beyond the
+size of its network and of its data.
 """
 
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 from privaudit.errors import ConfigError
@@ -46,7 +47,7 @@ def memory_of(recipe: Recipe) -> int:
     n_images = n_classes * (recipe.images_per_class or 50)
     widths = [n_pixels * (recipe.channels[-1] // 3 or 1) if recipe.architecture == "convnet" else n_pixels]
     widths += [*recipe.hidden, n_classes]
-    n_parameters = sum(one * other for one, other in zip(widths, widths[1:], strict=False))
+    n_parameters = sum(one * other for one, other in pairwise(widths))
     return int(_MARGIN * (_PROCESS + _A_PARAMETER * n_parameters + _AN_IMAGE * n_images))
 
 

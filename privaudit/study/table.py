@@ -72,8 +72,7 @@ def columns(record: StudyRecord) -> tuple[Column, ...]:
     found += _settings(cells)
     found += [Column(name, kind, tuple(_trained(cell, name) for cell in cells)) for name, kind in _TRAINING.items()]
     found += _counts(cells)
-    seconds = tuple(None if cell.outcome is None else cell.outcome.seconds for cell in cells)
-    return (*found, Column("seconds", "number", seconds))
+    return (*found, Column("seconds", "number", tuple(cell.seconds for cell in cells)))
 
 
 def _settings(cells: Sequence[CellRecord]) -> list[Column]:
@@ -100,8 +99,7 @@ def _column(name: str, values: Sequence[Any]) -> Column:
 
 
 def _trained(cell: CellRecord, name: str) -> Value:
-    training = None if cell.outcome is None else cell.outcome.training
-    value: Value = None if training is None else getattr(training, _TRAINING_FIELDS.get(name, name))
+    value: Value = None if cell.training is None else getattr(cell.training, _TRAINING_FIELDS.get(name, name))
     return value
 
 
@@ -110,13 +108,9 @@ def _counts(cells: Sequence[CellRecord]) -> list[Column]:
     for name, field in ScanCounts.model_fields.items():
         if name == "ssim":  # a list; study.json has it
             continue
-        values = tuple(None if (counts := _counts_of(cell)) is None else getattr(counts, name) for cell in cells)
+        values = tuple(None if cell.counts is None else getattr(cell.counts, name) for cell in cells)
         found.append(Column(_COUNT_NAMES.get(name, name), _kind(field.annotation), values))
     return found
-
-
-def _counts_of(cell: CellRecord) -> ScanCounts | None:
-    return None if cell.outcome is None else cell.outcome.counts
 
 
 def _kind(annotation: object) -> Kind:
