@@ -183,4 +183,5 @@ def _nearest(location: tuple[object, ...]) -> str:
     model: Any = GridFile
     for part in location[:-1]:
         model = {"row": RowTable, "full": Settings}.get(str(part), model)
-    return difflib.get_close_matches(str(location[-1]), list(model.model_fields), n=1, cutoff=0.0)[0]
+    names: list[str] = list(model.model_fields)
+    return difflib.get_close_matches(str(location[-1]), names, n=1, cutoff=0.0)[0]

@@ -17,7 +17,6 @@ from privaudit.study.interface import TrainingSummary
 from privaudit.study.recipe import Recipe
 
 CELL_FILE = "cell.json"
-CELL_VERSION = "1.0"
 _DIGITS = 4
 """Of SSIM in a cell; a hundredth of what two scans of one network differ by."""
 
@@ -95,7 +94,7 @@ class CellOutcome(StudyModel):
         started: in UTC; `machine` and `versions` that it ran on.
     """
 
-    schema_version: Literal["1.0"] = CELL_VERSION
+    schema_version: Literal["1.0"] = "1.0"
     digest: str
     status: Literal["done", "failed"]
     reason: str = ""
