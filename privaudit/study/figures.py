@@ -1,20 +1,21 @@
-"""Figures of a study: what a setting does to what can be rebuilt, and how close the records come.
+"""What a setting does to what can be rebuilt, with the accuracy that it costs.
 
-In: a `StudyRecord`. Out: `Chart`s as in the report, each with alt text and its numbers. Must not know pictures or
+In: a row of a study. Out: a `Chart` as in the report, each with alt text and its numbers. Must not know pictures or
 markup. Points and lines differ by mark and dash, never by colour alone.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator, PercentFormatter
 
 from privaudit.report import words
-from privaudit.report.chart import CONTROL, GRID, INK, MEMBER, MUTED, PLACEBO, Chart, drawing, to_svg
+from privaudit.report.chart import CONTROL, INK, MEMBER, MUTED, PLACEBO, Chart, drawing, to_svg
 from privaudit.study.axes import Axis, Series, axis_of
-from privaudit.study.pooling import Pooled, Range, Share
-from privaudit.study.record import CellRecord, PointRecord, RowRecord
+from privaudit.study.pooling import Pooled, Share
+from privaudit.study.record import PointRecord, RowRecord
+from privaudit.study.wording import counts_words, interval_words, range_words
 from privaudit.text import one_line
 
 LOOKS = (
@@ -31,13 +32,7 @@ LOOKS = (
 
 PUBLISHED_SSIM = 0.4
 _WIDE_RATIO = 20
-_LABEL = 40
-_FEWEST_CELLS = 1
-
-
-def row_charts(row: RowRecord, cells: Sequence[CellRecord]) -> tuple[Chart, ...]:
-    """What varies in a row against what is rebuilt, and sorted SSIM curves."""
-    return effect_chart(row), ssim_chart(row, cells)
+LABEL_LENGTH = 40
 
 
 def effect_chart(row: RowRecord) -> Chart:
@@ -72,7 +67,7 @@ def _along(name: str, title: str, axis: Axis) -> Chart:
             axes[1].yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
             axes[1].grid(True, axis="y", linewidth=0.6)
         axes[-1].set_xlabel(axis.words)
-        _legend(figure, axes[0])
+        legend(figure, axes[0])
         svg = to_svg(figure, name)
     rows = [_numbers(point, f"{x:g}") for series in axis.series for x, point in series.points]
     return Chart(
@@ -124,8 +119,8 @@ def _draw_line(
         [x for x, _ in known],
         [share.share for _, share in known],
         yerr=[[share.share - share.low for _, share in known], [share.high - share.share for _, share in known]],
-        color=colour, linestyle=dash, marker=mark, markersize=5.5, linewidth=1.4, capsize=3, label=one_line(label, _LABEL),
-        clip_on=False,
+        color=colour, linestyle=dash, marker=mark, markersize=5.5, linewidth=1.4, capsize=3, clip_on=False,
+        label=one_line(label, LABEL_LENGTH),
     )  # fmt: skip
 
 
@@ -164,7 +159,8 @@ def _share_axis(axes: Axes, label: str) -> None:
     axes.grid(True, axis="y", linewidth=0.6)
 
 
-def _legend(figure: Figure, axes: Axes, n_columns: int = 2) -> None:
+def legend(figure: Figure, axes: Axes, n_columns: int = 2) -> None:
+    """Above the axes, where there is more than one thing to tell apart."""
     handles, labels = axes.get_legend_handles_labels()
     if len(handles) > 1:
         figure.legend(handles, labels, loc="outside upper left", ncols=n_columns if max(map(len, labels)) < 26 else 1,
@@ -201,7 +197,7 @@ def _named_points(name: str, title: str, points: Sequence[PointRecord]) -> Chart
         axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
         axes.set_xlabel("share of images")
         axes.grid(True, axis="x", linewidth=0.6)
-        _legend(figure, axes)
+        legend(figure, axes)
         svg = to_svg(figure, name)
     return Chart(
         name,
@@ -230,75 +226,6 @@ def _numbers(point: PointRecord, place: str) -> tuple[str, ...]:
         counts_words(one.rebuilt_controls),
         range_words(one.held_out_accuracy),
     )
-
-
-def counts_words(share: Share | None) -> str:
-    """`30 of 150 (20 %)`."""
-    return (
-        words.NOT_MEASURED if share is None else f"{words.of(share.found, share.total)} ({words.percent(share.share)})"
-    )
-
-
-def interval_words(share: Share | None) -> str:
-    """`14 % to 27 %`."""
-    return words.NOT_MEASURED if share is None else f"{words.percent(share.low)} to {words.percent(share.high)}"
-
-
-def range_words(value: Range | None) -> str:
-    """A share over seeds: `61 % (58 % to 64 %)`."""
-    if value is None:
-        return words.NOT_MEASURED
-    if value.low == value.high:
-        return words.percent(value.mean)
-    return f"{words.percent(value.mean)} ({words.percent(value.low)} to {words.percent(value.high)})"
-
-
-def ssim_chart(row: RowRecord, cells: Sequence[CellRecord]) -> Chart:
-    """Best SSIM of every record, falling, one line a point."""
-    name, title = f"ssim-{row.name}", "How closely records come, best first"
-    curves = {point.label: _sorted_ssim(cells, point.label) for point in row.points}
-    drawn = {label: values for label, values in curves.items() if len(values) >= _FEWEST_CELLS}
-    shown = dict(list(drawn.items())[: len(LOOKS)])
-    if not shown:
-        return Chart(name, title, absent="No cell of this row is done.")
-    with drawing(2.6 + 0.17 * len(shown)) as (figure, (axes,)):
-        axes.axhline(PUBLISHED_SSIM, color=GRID, linewidth=1.6)
-        for (label, values), (colour, dash, mark) in zip(shown.items(), LOOKS, strict=False):
-            shares = [(index + 0.5) / len(values) for index in range(len(values))]
-            axes.plot(shares, values, linestyle=dash, color=colour, marker=mark, markersize=4.5, linewidth=1.4,
-                      markevery=max(1, len(values) // 6), label=one_line(label, _LABEL))  # fmt: skip
-        axes.set_xlim(0, 1)
-        axes.set_ylim(min(0.0, *(values[-1] for values in shown.values())), 1.02)
-        axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-        axes.set_xlabel("share of the training images")
-        axes.set_ylabel("best SSIM")
-        axes.grid(True, axis="y", linewidth=0.6)
-        _legend(figure, axes)
-        svg = to_svg(figure, name)
-    left_out = len(drawn) - len(shown)
-    return Chart(
-        name,
-        title,
-        f"Each training image's closest reconstruction, all seeds of a point together; the grey line is SSIM "
-        f"{PUBLISHED_SSIM}." + (f" {left_out} further points are in the data table alone." if left_out else ""),
-        f"{title}: " + "; ".join(f"{one_line(label, 80)} median {_at(v, 0.5):.2f}" for label, v in shown.items()) + ".",
-        svg,
-        ("point", "records", "best", "upper quarter", "median", "lower quarter", "lowest"),
-        tuple(
-            (one_line(label, 80), str(len(v)), *(f"{_at(v, place):.3f}" for place in (0, 0.25, 0.5, 0.75, 1)))
-            for label, v in drawn.items()
-        ),
-    )
-
-
-def _sorted_ssim(cells: Iterable[CellRecord], label: str) -> list[float]:
-    some = [cell.counts for cell in cells if cell.point == label and cell.counts is not None]
-    return sorted((value for counts in some for value in counts.ssim), reverse=True)
-
-
-def _at(values: Sequence[float], place: float) -> float:
-    """Of sorted values the one at `place` in [0, 1]."""
-    return values[round(place * (len(values) - 1))]
 
 
 def _looks(n: int) -> list[tuple[str, str, str]]:
