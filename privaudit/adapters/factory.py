@@ -110,3 +110,17 @@ def _user_code(file: Path) -> Iterator[None]:
         sys.path[:] = path
         sys.dont_write_bytecode = writes_bytecode
         sys.modules.pop(_MODULE_NAME, None)
+
+
+def user_function(source: str) -> Callable[..., Any]:
+    """The function that `file.py:function` names; runs that file.
+
+    Raises:
+        AdapterRefusal: no such file or function.
+        Exception: whatever the file raises.
+    """
+    adapter = FactoryAdapter(source)
+    if not adapter.file.is_file():
+        raise AdapterRefusal(f"there is no file {adapter.file}")
+    with _user_code(adapter.file):
+        return adapter._factory()

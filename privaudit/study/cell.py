@@ -9,6 +9,7 @@ import json
 import os
 import platform
 import shlex
+import signal
 import stat
 import sys
 import threading
@@ -22,7 +23,7 @@ from typing import Any
 
 from privaudit import __version__
 from privaudit.config import ScanSettings
-from privaudit.errors import ExitCode, PrivauditError, StudyError
+from privaudit.errors import ExitCode, PrivauditError
 from privaudit.progress import JsonLinesListener, ProgressListener
 from privaudit.result_file import write_private
 from privaudit.study.interface import TrainingSummary
@@ -59,6 +60,7 @@ def main(arguments: list[str]) -> int:
     folder = Path(arguments[0])
     job = CellJob.model_validate(json.loads((folder / JOB_FILE).read_text(encoding="utf-8")))
     _end_with_parent()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # training and scan then keep what they have
     with JsonLinesListener(folder / "progress.jsonl") as listener:
         outcome = run_cell(job, folder, listener)
     if outcome is None:
@@ -111,11 +113,7 @@ def _train_and_scan(job: CellJob, folder: Path, listener: ProgressListener, atte
     target_folder, audit_folder = folder / TARGET_FOLDER, folder / AUDIT_FOLDER
     listener.stage("train", "training the target network")
     target = train_target(job.recipe, target_folder, listener, resume=target_folder.exists())
-    if target.summary.status == "interrupted":
-        return
     attempt.training = target.summary
-    if target.summary.status == "diverged":
-        raise StudyError("training diverged, so there is nothing to scan; lower the learning rate")
     settings = ScanSettings(
         model=target.model,
         reference=f"{target.images}:member",

@@ -16,7 +16,7 @@ from privaudit.config_sources import runs_code as adapter_runs_code
 from privaudit.errors import ConfigError
 from privaudit.study.fingerprint import cell_digest
 from privaudit.study.grid_file import GridFile, RowTable, Settings
-from privaudit.study.recipe import Recipe, checked_recipe, runs_code
+from privaudit.study.recipe import Recipe, absolute, checked_recipe, runs_code
 
 DEFAULT_SEEDS = (0, 1, 2)
 """Three, so that two settings can be told apart."""
@@ -214,10 +214,7 @@ def _source(value: object, grid: GridFile, choices: Choices, where: str) -> obje
         return choices.data[name]
     if name is not None and name not in grid.data:
         raise ConfigError(f"expected {value!r} of {where} in the table [data], found {', '.join(grid.data) or 'none'}")
-    found = grid.data[name] if name is not None else value
-    if not isinstance(found, str) or not ("/" in found or ".npz" in found) or found.startswith("torchvision:"):
-        return found
-    return str(choices.folder / Path(found).expanduser())
+    return absolute("data", grid.data[name] if name is not None else value, choices.folder)
 
 
 def without_folders(value: str) -> str:
@@ -231,7 +228,7 @@ def _allowed_code(value: str, choices: Choices, where: str) -> str:
             f"expected no code in a grid file, found {value!r} in {where}, which training would run; "
             "give --allow-code if you trust that file"
         )
-    return str(choices.folder / Path(value).expanduser())
+    return str(absolute("architecture", value, choices.folder))
 
 
 def _scan_settings(given: Mapping[str, Any], choices: Choices, where: str) -> dict[str, Any]:

@@ -13,12 +13,9 @@ from typing import Any
 
 from privaudit import __version__
 from privaudit.errors import DataError
-from privaudit.study.recipe import Recipe
+from privaudit.study.recipe import SHIPPED, Recipe
 
 DIGITS = 16
-SHIPPED = ("faces", "digits")
-"""Sources that come with an installed library."""
-
 _CHUNK = 1 << 20
 
 
@@ -54,8 +51,7 @@ def _code_digest(value: str) -> str:
 
 def _source_digest(source: str) -> str:
     """Names stay names; of files and folders it is what is in them."""
-    is_path = "/" in source or "." in source or (source not in SHIPPED and Path(source).exists())
-    if source.startswith("torchvision:") or not is_path:
+    if source in SHIPPED or source.startswith("torchvision:"):
         return source
     path, prefix = Path(source), ""
     if not path.exists():

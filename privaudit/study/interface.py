@@ -12,14 +12,15 @@ MODEL_FILE = "model.safetensors"
 IMAGES_FILE = "images.npz"
 SUMMARY_FILE = "training.json"
 LOG_FILE = "training.jsonl"
+SETTINGS_FILE = "train.toml"
 
 
 class TrainingSummary(BaseModel):
     """How training ended.
 
     Attributes:
-        status: `stationary`, `loss_reached`, `stopped_early` (no better held-out accuracy), `epochs_used_up`,
-            `diverged` or `interrupted`.
+        status: `stationary` (the residual is at most the tolerance), `loss_reached`, `stopped_early` (no better
+            held-out score), `no_descent_left` (no step lowers the loss in this arithmetic) or `epochs_used_up`.
         images: trained on; `controls` written beside them; `held_out` images that the accuracy is measured on.
         outputs: of the network; `parameters` its weights and biases.
         epochs: passes over the data, or steps of L-BFGS.

@@ -17,7 +17,8 @@ from privaudit.result_file import write_private
 from privaudit.study.curves import ssim_chart
 from privaudit.study.figures import effect_chart
 from privaudit.study.pareto import pareto_charts
-from privaudit.study.record import RECORD_FILE, CellRecord, RowRecord, StudyRecord, write_record
+from privaudit.study.pooling import Share
+from privaudit.study.record import RECORD_FILE, CellRecord, PointRecord, RowRecord, StudyRecord, write_record
 from privaudit.study.sheets import PairSheet, pair_sheets
 from privaudit.study.table import write_table
 from privaudit.study.wording import (
@@ -31,21 +32,25 @@ from privaudit.study.wording import (
 
 PAGE_FILE = "study.html"
 
-POINT_COLUMNS = (
+OVERVIEW_COLUMNS = (
     "Setting",
-    "Rebuilt, calibrated",
-    "95 % interval",
-    "Seed by seed",
-    "Against the baseline",
+    "Rebuilt, calibrated threshold",
     "SSIM above 0.4",
-    "Controls rebuilt",
-    "Controls above 0.4",
     "Membership readable",
     "Held-out accuracy",
-    "Median SSIM",
     "Taken for",
     "Verdict",
     "Time a cell",
+    "Seeds",
+)
+POINT_COLUMNS = (
+    "Setting",
+    "Rebuilt",
+    "95 % interval",
+    "Seed by seed",
+    "Against the baseline",
+    "Median SSIM",
+    "Held-out accuracy",
     "Seeds",
 )
 
@@ -80,7 +85,8 @@ def page_html(record: StudyRecord, out: Path, reveal: bool) -> str:
     return render_study(
         record=record,
         rows=rows,
-        overview=[(row.record.name, *line) for row in rows for line in row.points],
+        overview=[(row.name, *_overview(point)) for row in record.rows for point in row.points],
+        overview_columns=OVERVIEW_COLUMNS,
         columns=POINT_COLUMNS,
         pareto=pareto_charts(record),
         failed=[cell for cell in record.cells if cell.status == "failed"],
@@ -97,16 +103,43 @@ def page_html(record: StudyRecord, out: Path, reveal: bool) -> str:
 def _row_view(row: RowRecord, cells: Sequence[CellRecord], out: Path, reveal: bool) -> RowView:
     return RowView(
         record=row,
-        points=tuple(_point(row, index) for index in range(len(row.points))),
+        points=tuple(_point(point) for point in row.points),
         charts=(effect_chart(row), ssim_chart(row, cells)),
         sheets=pair_sheets(row, cells, out, reveal),
         summary=summary(row),
     )
 
 
-def _point(row: RowRecord, index: int) -> tuple[str, ...]:
+def _overview(point: PointRecord) -> tuple[str, ...]:
+    """Cells of the table in the order of `OVERVIEW_COLUMNS`."""
+    one = point.pooled
+    interval = "" if one.rebuilt is None else f"; interval {interval_words(one.rebuilt)}"
+    return (
+        point.label,
+        f"{counts_words(one.rebuilt)}{interval}{_controls(one.rebuilt_controls)}",
+        f"{counts_words(one.published)}{_controls(one.published_controls)}",
+        words.NOT_APPLICABLE
+        if one.readable is None and one.seeds
+        else f"{counts_words(one.readable)}{_controls(one.readable_controls)}",
+        range_words(one.held_out_accuracy),
+        tally_words(one.modes) if one.modes else words.NOT_RUN,
+        tally_words(one.verdicts) if one.verdicts else words.NOT_RUN,
+        words.NOT_RUN if one.seconds is None else words.duration(one.seconds.mean),
+        _seeds(point),
+    )
+
+
+def _controls(share: Share | None) -> str:
+    return "" if share is None else f"; controls {words.of(share.found, share.total)}"
+
+
+def _seeds(point: PointRecord) -> str:
+    one = point.pooled
+    return (", ".join(map(str, one.seeds)) or "none done") + _missing(one.failed, one.not_run)
+
+
+def _point(point: PointRecord) -> tuple[str, ...]:
     """Cells of the table in the order of `POINT_COLUMNS`."""
-    point = row.points[index]
     one = point.pooled
     return (
         point.label,
@@ -114,16 +147,9 @@ def _point(row: RowRecord, index: int) -> tuple[str, ...]:
         interval_words(one.rebuilt),
         words.NOT_MEASURED if one.rebuilt is None else ", ".join(map(words.percent, one.rebuilt.by_seed)),
         separation_words(point.separation),
-        counts_words(one.published),
-        counts_words(one.rebuilt_controls),
-        counts_words(one.published_controls),
-        words.NOT_APPLICABLE if one.readable is None and one.seeds else counts_words(one.readable),
-        range_words(one.held_out_accuracy),
         number_words(one.ssim_median),
-        tally_words(one.modes) if one.modes else words.NOT_RUN,
-        tally_words(one.verdicts) if one.verdicts else words.NOT_RUN,
-        words.NOT_RUN if one.seconds is None else words.duration(one.seconds.mean),
-        ", ".join(map(str, one.seeds)) + _missing(one.failed, one.not_run),
+        range_words(one.held_out_accuracy),
+        _seeds(point),
     )
 
 
@@ -157,7 +183,7 @@ def limits(record: StudyRecord) -> tuple[str, ...]:
         "attack's own choices anew, so members of two seeds overlap where the data are few.",
         "Intervals are of counts pooled over seeds; they take images for independent of each other. Two settings are "
         "called separated only if, besides, every seed of one lies above every seed of the other.",
-        "A setting under which less is rebuilt is one that this attack rebuilds less from; another attack may do better.",
+        "Less rebuilt under a setting means less rebuilt by this attack; another one may do better.",
         "Several settings are compared with one baseline without a correction for how many there are.",
     ]
     if record.size == "small":

@@ -1,12 +1,13 @@
 """How a target network is trained: everything `privaudit train` can be told.
 
 In: values of options or of a TOML file. Out: a `Recipe` without a contradiction, or a `ConfigError` of one line. Knows
-no tensors and no files.
+no tensors and reads no files.
 """
 
 import math
 import re
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator, model_validator
@@ -19,6 +20,7 @@ Bias = Literal["first", "all"]
 Optimiser = Literal["lbfgs", "gd", "sgd", "adam", "adamw"]
 Augmentation = Literal["none", "flip", "flip_shift"]
 
+SHIPPED = ("faces", "digits")
 LOSSES = ("cross_entropy", "logistic", "mse", "huber", "power:P")
 _NAMED_LOSS = re.compile(r"cross_entropy|logistic|mse|huber|power:\d+(\.\d+)?")
 
@@ -51,6 +53,7 @@ class Recipe(BaseModel):
         optimiser: `lbfgs` and `gd` see all images in every step; `sgd`, `adam` and `adamw` may use batches.
         learning_rate: None: by the optimiser. `gd` lengthens its steps while the loss falls and shortens them when it
             does not, so that this is only where it starts; `lbfgs` searches along lines.
+        schedule: of the learning rate of `sgd`, `adam` and `adamw`: `constant`, or falling to 0 along a `cosine`.
         momentum: of `gd` and `sgd`, in [0, 1).
         batch_size: images a step; None: all of them.
         epochs: passes over the data at most; of `lbfgs`, steps.
@@ -88,6 +91,7 @@ class Recipe(BaseModel):
     bias: Bias = "first"
     optimiser: Optimiser = "lbfgs"
     learning_rate: float | None = None
+    schedule: Literal["constant", "cosine"] = "constant"
     momentum: float = 0.0
     batch_size: int | None = None
     epochs: int = 2000
@@ -152,6 +156,13 @@ def runs_code(value: str) -> bool:
     """Whether a value names a function in a file rather than something that privaudit knows."""
     file, _, function = value.rpartition(":")
     return file.endswith(".py") and function.isidentifier()
+
+
+def absolute(name: str, value: object, folder: Path) -> object:
+    """A setting with a relative path in it resolved against `folder`; anything else as it is."""
+    is_path = name == "data" and value not in SHIPPED and not str(value).startswith("torchvision:")
+    is_code = name in ("architecture", "loss") and runs_code(str(value))
+    return str(folder.absolute() / Path(str(value)).expanduser()) if is_path or is_code else value
 
 
 def _contradictions(recipe: Recipe) -> Iterator[str]:

@@ -14,10 +14,10 @@ import torch
 from torch import Tensor, nn
 
 from privaudit.networks import ReluMlp
+from privaudit.training.problem import TrainingProblem
+from privaudit.training.steppers import Lbfgs
 
 LossName = Literal["cross_entropy", "mse"]
-_STEPS_A_CALL = 20  # of L-BFGS between two looks at the residual
-_HISTORY = 20  # pairs that L-BFGS remembers
 
 
 @dataclass(frozen=True)
@@ -85,27 +85,14 @@ def train(
     network = _initial(settings)
     if initial is not None:
         network.load_state_dict(initial)
-    optimiser = torch.optim.LBFGS(
-        network.parameters(),
-        max_iter=_STEPS_A_CALL,
-        history_size=_HISTORY,
-        line_search_fn="strong_wolfe",
-        tolerance_grad=0.0,
-        tolerance_change=0.0,
-    )
-
-    def regularised() -> Tensor:
-        optimiser.zero_grad()
-        loss = _loss(network, inputs, targets, settings) + settings.weight_decay / 2 * _squared_norm(network)
-        loss.backward()  # type: ignore[no-untyped-call]
-        return loss
-
+    loss_function = _squared if settings.loss == "mse" else nn.functional.cross_entropy
+    problem = TrainingProblem(network, inputs, targets, loss_function, settings.weight_decay)
+    stepper = Lbfgs(problem)
     steps, residual, loss = 0, math.inf, math.inf
     while steps < settings.max_steps and residual > settings.tolerance:
-        optimiser.step(regularised)  # type: ignore[no-untyped-call]
-        steps += _STEPS_A_CALL
-        regularised()
-        loss, residual = _state(network, inputs, targets, settings)
+        stepper.advance(steps)
+        steps += stepper.n_epochs
+        loss, residual = problem.look()
         if on_progress is not None:
             on_progress(min(steps / settings.max_steps, 1.0), loss, residual)
     return TrainedNetwork(_tensors(network), loss, residual, steps)
@@ -124,24 +111,8 @@ def _initial(settings: TrainingSettings) -> ReluMlp:
     return ReluMlp(layers)
 
 
-def _loss(network: ReluMlp, inputs: Tensor, targets: Tensor, settings: TrainingSettings) -> Tensor:
-    outputs = network(inputs)
-    if settings.loss == "mse":
-        return nn.functional.mse_loss(outputs[:, 0], targets)
-    return nn.functional.cross_entropy(outputs, targets)
-
-
-def _squared_norm(network: ReluMlp) -> Tensor:
-    return torch.stack([parameter.square().sum() for parameter in network.parameters()]).sum()
-
-
-def _state(network: ReluMlp, inputs: Tensor, targets: Tensor, settings: TrainingSettings) -> tuple[float, float]:
-    """Loss and stationarity residual, from the gradients that are there."""
-    with torch.no_grad():
-        gradients = [p.grad.square().sum() for p in network.parameters() if p.grad is not None]
-        scale = (settings.weight_decay or 1.0) * _squared_norm(network).sqrt()
-        residual = torch.stack(gradients).sum().sqrt() / scale.clamp_min(1e-30)
-        return float(_loss(network, inputs, targets, settings)), float(residual)
+def _squared(outputs: Tensor, targets: Tensor) -> Tensor:
+    return nn.functional.mse_loss(outputs[:, 0], targets)
 
 
 def _tensors(network: ReluMlp) -> dict[str, Tensor]:
