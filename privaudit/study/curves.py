@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from matplotlib.ticker import PercentFormatter
 
 from privaudit.report.chart import GRID, Chart, drawing, to_svg
-from privaudit.study.figures import LABEL_LENGTH, LOOKS, PUBLISHED_SSIM, legend
+from privaudit.study.figures import LABEL_LENGTH, LOOKS, NOT_DONE, PUBLISHED_SSIM, legend
 from privaudit.study.record import CellRecord, RowRecord
 from privaudit.text import one_line
 
@@ -20,7 +20,7 @@ def ssim_chart(row: RowRecord, cells: Sequence[CellRecord]) -> Chart:
     drawn = {label: values for label, values in curves.items() if values}
     shown = dict(list(drawn.items())[: len(LOOKS)])
     if not shown:
-        return Chart(name, title, absent="No cell of this row is done.")
+        return Chart(name, title, absent=NOT_DONE)
     with drawing(2.6 + 0.17 * len(shown)) as (figure, (axes,)):
         axes.axhline(PUBLISHED_SSIM, color=GRID, linewidth=1.6)
         for (label, values), (colour, dash, mark) in zip(shown.items(), LOOKS, strict=False):

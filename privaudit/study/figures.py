@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator, PercentFormatter
+from matplotlib.transforms import ScaledTranslation, Transform
 
 from privaudit.report import words
 from privaudit.report.chart import CONTROL, INK, MEMBER, MUTED, PLACEBO, Chart, drawing, to_svg
@@ -31,24 +32,25 @@ LOOKS = (
 """Colour, dash and mark of one line after the other; no two share dash and mark."""
 
 PUBLISHED_SSIM = 0.4
-_WIDE_RATIO = 20
+_WIDE_RATIO = 10
+_DODGE_POINTS = 3.0
+"""Between marks of two lines at one place."""
+
 LABEL_LENGTH = 40
+NOT_DONE = "No cell of this row is done."
 
 
 def effect_chart(row: RowRecord) -> Chart:
     """Share rebuilt, with intervals and seeds, along the row's setting or point by point."""
     name, title = f"effect-{row.name}", "What could be rebuilt"
-    if not any(_share(point.pooled) for point in row.points):
-        return Chart(name, title, absent="No cell of this row is done.")
+    if not any(point.pooled.rebuilt for point in row.points):
+        is_done = any(point.pooled.seeds for point in row.points)
+        why = "No threshold could be calibrated; the table has the counts above SSIM 0.4." if is_done else NOT_DONE
+        return Chart(name, title, absent=why)
     axis = axis_of(row)
     return (
         _named_points(name, title, row.points) if axis is None else _along(name, f"{title} against {axis.words}", axis)
     )
-
-
-def _share(one: Pooled) -> Share | None:
-    """At the calibrated threshold; where there is none, above SSIM 0.4."""
-    return one.rebuilt or one.published
 
 
 def _along(name: str, title: str, axis: Axis) -> Chart:
@@ -56,15 +58,17 @@ def _along(name: str, title: str, axis: Axis) -> Chart:
     has_accuracy = any(point.pooled.held_out_accuracy for point in points)
     height = 3.0 + 0.9 * has_accuracy + 0.18 * len(axis.series)
     with drawing(height, 1 + has_accuracy, (3, 1.1) if has_accuracy else None) as (figure, axes):
-        for series, look in zip(axis.series, _looks(len(axis.series)), strict=True):
-            _draw_shares(axes[0], series, look, is_alone=len(axis.series) == 1)
+        is_alone = sum(series.is_line for series in axis.series) == 1
+        for index, series in enumerate(axis.series):
+            look, shift = LOOKS[index % len(LOOKS)], (index - (len(axis.series) - 1) / 2) * _DODGE_POINTS / 72
+            _draw_shares(axes[0], series, look, _shifted(axes[0], shift), is_alone)
             if has_accuracy:
-                _draw_accuracy(axes[1], series, look)
+                _draw_accuracy(axes[1], series, look, _shifted(axes[1], shift))
         _scale(axes[-1], axis)
         _share_axis(axes[0], "images rebuilt")
         if has_accuracy:
             axes[1].set_ylabel("held-out\naccuracy")
-            axes[1].yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+            axes[1].yaxis.set_major_formatter(PercentFormatter(1))
             axes[1].grid(True, axis="y", linewidth=0.6)
         axes[-1].set_xlabel(axis.words)
         legend(figure, axes[0])
@@ -84,33 +88,54 @@ def _along(name: str, title: str, axis: Axis) -> Chart:
     )  # fmt: skip
 
 
+def _shifted(axes: Axes, inches: float) -> Transform:
+    """Beside where the data are, so that marks at one place stay apart."""
+    figure = axes.get_figure()
+    assert figure is not None
+    return axes.transData + ScaledTranslation(inches, 0, figure.dpi_scale_trans)
+
+
+def _make_room(axes: Axes, places: Sequence[tuple[float, float]]) -> None:
+    """Widen the axes to these places; what is drawn shifted does not count by itself."""
+    axes.update_datalim(places)
+    axes.autoscale_view()
+
+
 def _named(series: Series, x: float, axis: Axis) -> str:
     return f"{axis.words} {x:g}" + (f" ({series.label})" if series.label else "")
 
 
 def _told(one: Pooled) -> str:
-    share = _share(one)
+    share = one.rebuilt
     return words.NOT_MEASURED if share is None else words.percent(share.share)
 
 
-def _draw_shares(axes: Axes, series: Series, look: tuple[str, str, str], is_alone: bool) -> None:
+def _draw_shares(axes: Axes, series: Series, look: tuple[str, str, str], place: Transform, is_alone: bool) -> None:
     """One line of pooled shares with intervals; a lone line also has what lies above SSIM 0.4."""
     colour, dash, mark = look
     label = series.label or "rebuilt, calibrated threshold"
-    _draw_line(axes, [(x, _share(point.pooled)) for x, point in series.points], colour,
-               dash if series.is_line else "none", mark, label)  # fmt: skip
+    _draw_line(axes, [(x, point.pooled.rebuilt) for x, point in series.points], colour,
+               dash if series.is_line else "none", mark, label, place)  # fmt: skip
+    _make_room(axes, [(x, 0.0) for x, _ in series.points])
     for x, point in series.points:
-        share = _share(point.pooled)
+        share = point.pooled.rebuilt
         if share is not None:
             axes.plot([x] * len(share.by_seed), share.by_seed, mark, color=colour, markerfacecolor="none",
-                      markersize=3.5, markeredgewidth=0.8, linestyle="none", clip_on=False)  # fmt: skip
-    if is_alone and any(point.pooled.rebuilt for _, point in series.points):
+                      markersize=3.5, markeredgewidth=0.8, linestyle="none", clip_on=False,
+                      transform=place)  # fmt: skip
+    if is_alone and series.is_line:
         above = [(x, point.pooled.published) for x, point in series.points]
-        _draw_line(axes, above, PLACEBO, ":", "^", f"SSIM above {PUBLISHED_SSIM}")
+        _draw_line(axes, above, PLACEBO, ":", "^", f"SSIM above {PUBLISHED_SSIM}", axes.transData)
 
 
 def _draw_line(
-    axes: Axes, pairs: Sequence[tuple[float, Share | None]], colour: str, dash: str, mark: str, label: str
+    axes: Axes,
+    pairs: Sequence[tuple[float, Share | None]],
+    colour: str,
+    dash: str,
+    mark: str,
+    label: str,
+    place: Transform,
 ) -> None:
     known = [(x, share) for x, share in pairs if share is not None]
     if not known:
@@ -120,20 +145,21 @@ def _draw_line(
         [share.share for _, share in known],
         yerr=[[share.share - share.low for _, share in known], [share.high - share.share for _, share in known]],
         color=colour, linestyle=dash, marker=mark, markersize=5.5, linewidth=1.4, capsize=3, clip_on=False,
-        label=one_line(label, LABEL_LENGTH),
+        label=one_line(label, LABEL_LENGTH), transform=place,
     )  # fmt: skip
 
 
-def _draw_accuracy(axes: Axes, series: Series, look: tuple[str, str, str]) -> None:
+def _draw_accuracy(axes: Axes, series: Series, look: tuple[str, str, str], place: Transform) -> None:
     known = [(x, point.pooled.held_out_accuracy) for x, point in series.points]
     measured = [(x, accuracy) for x, accuracy in known if accuracy is not None]
     if measured:
+        _make_room(axes, [(x, value) for x, accuracy in measured for value in (accuracy.low, accuracy.high)])
         axes.errorbar(
             [x for x, _ in measured],
             [accuracy.mean for _, accuracy in measured],
             yerr=[[a.mean - a.low for _, a in measured], [a.high - a.mean for _, a in measured]],
             color=look[0], linestyle=look[1] if series.is_line else "none", marker=look[2], markersize=4, linewidth=1.2,
-            capsize=2,
+            capsize=2, transform=place,
         )  # fmt: skip
 
 
@@ -172,7 +198,7 @@ def _named_points(name: str, title: str, points: Sequence[PointRecord]) -> Chart
     places = range(len(points))
     with drawing(1.1 + 0.36 * len(points)) as (figure, (axes,)):
         shares = [
-            (place, share) for place, point in zip(places, points, strict=True) if (share := _share(point.pooled))
+            (place, share) for place, point in zip(places, points, strict=True) if (share := point.pooled.rebuilt)
         ]
         axes.errorbar(
             [share.share for _, share in shares],
@@ -226,7 +252,3 @@ def _numbers(point: PointRecord, place: str) -> tuple[str, ...]:
         counts_words(one.rebuilt_controls),
         range_words(one.held_out_accuracy),
     )
-
-
-def _looks(n: int) -> list[tuple[str, str, str]]:
-    return [LOOKS[index % len(LOOKS)] for index in range(n)]

@@ -7,7 +7,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from matplotlib.ticker import PercentFormatter
+from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from privaudit.report import words
 from privaudit.report.chart import INK, Chart, drawing, to_svg
@@ -75,8 +75,9 @@ def _chart(name: str, task: str, choices: Sequence[Choice]) -> Chart:
             axes.plot(*zip(*some, strict=True), mark, color=colour, markerfacecolor=face, markersize=6,
                       linestyle="none", label=one_line(row, 30), clip_on=False, zorder=2)  # fmt: skip
         axes.set_ylim(0, 1.02)
-        for axis in (axes.xaxis, axes.yaxis):
-            axis.set_major_formatter(PercentFormatter(1, decimals=0))
+        axes.xaxis.set_major_formatter(PercentFormatter(1))
+        axes.xaxis.set_major_locator(MaxNLocator(6))
+        axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
         axes.set_xlabel("accuracy on images held out")
         axes.set_ylabel("images rebuilt")
         axes.grid(True, linewidth=0.6)
