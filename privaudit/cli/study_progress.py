@@ -139,9 +139,9 @@ def ended_text(cell: "Cell", outcome: "CellOutcome", progress: "StudyProgress") 
     counts = outcome.counts
     if counts is None:
         return f"{SIGNS['failed']} {place}: failed: {outcome.reason}"
-    rebuilt = (
-        "no threshold" if counts.ssim_threshold is None else f"{counts.members_leaked} of {counts.members} rebuilt"
-    )
+    rebuilt = f"{counts.members_leaked} of {counts.members} rebuilt"
+    if counts.ssim_threshold is None:
+        rebuilt = "no threshold" if counts.reconstructions else "nothing reconstructed"
     accuracy = None if outcome.training is None else outcome.training.held_out_accuracy
     told = "" if accuracy is None else f", held-out accuracy {accuracy:.0%}"
     return f"{SIGNS['passed']} {place}: {rebuilt}{told}, {outcome.seconds:.0f} s"

@@ -42,10 +42,10 @@ class ScanCounts(StudyModel):
             readable, between `membership_low` and `membership_high` records; `membership_controls` likewise.
         mode: the training that the attack took the network for.
         explained: share of the squared weights that the attack explains, in [0, 1].
-        estimated_training_images: from the spectrum.
+        estimated_training_images: from the spectrum; `reconstructions` that the attack handed on.
         seconds: of the attack.
         verdict: its status and the first reason.
-        ssim: best SSIM of every record, falling; `ssim_median` their median.
+        ssim: best SSIM of every record, falling, empty where nothing was reconstructed; `ssim_median` their median.
         model_sha256: of the checkpoint, `result_sha256` of the result.
     """
 
@@ -72,6 +72,7 @@ class ScanCounts(StudyModel):
     mode: str
     explained: float | None
     estimated_training_images: int | None
+    reconstructions: int
     seconds: float
     verdict: Literal["no_leak_found", "leak_found", "inconclusive"]
     verdict_reason: str
@@ -118,7 +119,8 @@ def counts_of(result: AuditResult) -> ScanCounts:
     if evidence is None:
         raise ValueError("expected a result with a reference, found one without")
     published, calibrated, membership = evidence.published_threshold, evidence.calibrated_threshold, evidence.membership
-    ssim = sorted((round(record.ssim, _DIGITS) for record in evidence.records), reverse=True)
+    has_any = result.attack.reconstructions > 0  # without any, the records carry the lowest score there is
+    ssim = sorted((round(record.ssim, _DIGITS) for record in evidence.records if has_any), reverse=True)
     return ScanCounts(
         members=evidence.members,
         controls=evidence.controls,
@@ -143,6 +145,7 @@ def counts_of(result: AuditResult) -> ScanCounts:
         mode=result.attack.mode,
         explained=result.attack.explained,
         estimated_training_images=result.preflight.estimated_training_images,
+        reconstructions=result.attack.reconstructions,
         seconds=result.attack.seconds,
         verdict=result.verdict.status,
         verdict_reason=next(iter(result.verdict.reasons), ""),

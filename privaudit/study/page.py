@@ -114,9 +114,10 @@ def _overview(point: PointRecord) -> tuple[str, ...]:
     """Cells of the table in the order of `OVERVIEW_COLUMNS`."""
     one = point.pooled
     interval = "" if one.rebuilt is None else f"; interval {interval_words(one.rebuilt)}"
+    why = f"; {one.uncalibrated}" if one.uncalibrated else ""
     return (
         point.label,
-        f"{counts_words(one.rebuilt)}{interval}{_controls(one.rebuilt_controls)}",
+        f"{counts_words(one.rebuilt)}{interval}{_controls(one.rebuilt_controls)}{why}",
         f"{counts_words(one.published)}{_controls(one.published_controls)}",
         words.NOT_APPLICABLE
         if one.readable is None and one.seeds
@@ -164,13 +165,13 @@ def summary(row: RowRecord) -> str:
     if len(row.points) == 1:
         one = row.points[0].pooled
         return f"Rebuilt at the calibrated threshold: {counts_words(one.rebuilt)}."
-    compared = sum(point.separation is not None for point in row.points)
+    compared = [point.separation for point in row.points if point.separation is not None]
     if told:
         named = "; ".join(f"{point.label} {point.separation.direction}" for point in told if point.separation)
         return f"Separated from the baseline ({row.baseline}) in the share rebuilt: {named}."
-    few = any(p.separation and p.separation.status == "fewer_than_three_seeds" for p in row.points)
-    why = " (fewer than three seeds)" if few else ""
-    return f"None of the {compared} other settings is separated from the baseline ({row.baseline}){why}."
+    if all(found.status == "fewer_than_three_seeds" for found in compared):
+        return f"Fewer than three seeds, so nothing is said about differences from the baseline ({row.baseline})."
+    return f"None of the other settings is separated from the baseline ({row.baseline}) in the share rebuilt."
 
 
 def limits(record: StudyRecord) -> tuple[str, ...]:

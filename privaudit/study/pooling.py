@@ -67,6 +67,7 @@ class Pooled(StudyModel):
 
     Attributes:
         seeds: that finished; `failed` and `not_run` count the others.
+        uncalibrated: why a seed has no calibrated threshold; empty where all have one.
         rebuilt: members above the calibrated threshold, `rebuilt_controls` controls; None where no seed has one.
         published: members above SSIM 0.4, `published_controls` controls.
         readable: members whose membership is readable, `readable_controls` controls; None where it does not apply.
@@ -80,6 +81,7 @@ class Pooled(StudyModel):
     seeds: tuple[int, ...]
     failed: int
     not_run: int
+    uncalibrated: str
     rebuilt: Share | None
     rebuilt_controls: Share | None
     published: Share | None
@@ -132,6 +134,7 @@ def pooled(cells: Sequence[tuple[int, CellOutcome | None]]) -> Pooled:
         seeds=tuple(seed for seed, _ in done),
         failed=sum(outcome is not None and outcome.status == "failed" for _, outcome in cells),
         not_run=sum(outcome is None for _, outcome in cells),
+        uncalibrated=next((one.threshold_reason for one in counts if one.ssim_threshold is None), ""),
         rebuilt=share_of((one.members_leaked, one.members) for one in calibrated),
         rebuilt_controls=share_of((one.controls_leaked, one.controls) for one in calibrated),
         published=share_of((one.published_members, one.members) for one in counts),
