@@ -169,7 +169,7 @@ def summary(row: RowRecord) -> str:
     if told:
         named = "; ".join(f"{point.label} {point.separation.direction}" for point in told if point.separation)
         return f"Separated from the baseline ({row.baseline}) in the share rebuilt: {named}."
-    if all(found.status == "fewer_than_three_seeds" for found in compared):
+    if not any(found.status == "not_separated" for found in compared):
         return f"Fewer than three seeds, so nothing is said about differences from the baseline ({row.baseline})."
     return f"None of the other settings is separated from the baseline ({row.baseline}) in the share rebuilt."
 
