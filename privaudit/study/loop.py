@@ -21,7 +21,7 @@ from privaudit.training.problem import TrainingProblem
 from privaudit.training.steppers import AbstractStepper
 
 _SECONDS_BETWEEN_SAVES = 30.0
-_LOOKS = 100  # at most, whatever the number of epochs, unless a pass of the stepper is itself longer
+_LOOKS, _LONGEST_PAUSE = 100, 50  # looks in all, unless they would lie more epochs apart than that
 
 
 @dataclass(frozen=True)
@@ -143,7 +143,7 @@ class Run:
             PrivauditError: the loss is no longer a number.
             KeyboardInterrupt: after the state has been kept.
         """
-        look_every = max(1, self.limits.epochs // _LOOKS, self.stepper.n_epochs)
+        look_every = max(1, min(self.limits.epochs // _LOOKS, _LONGEST_PAUSE), self.stepper.n_epochs)
         begun, saved = time.monotonic() - self.seconds, time.monotonic()
         try:
             while True:

@@ -18,7 +18,7 @@ from privaudit.training.problem import TrainingProblem
 STEPS_A_CALL = 20  # of L-BFGS between two looks at the residual
 _HISTORY = 20  # pairs that L-BFGS remembers
 # Descent: how a step that lowered the loss and one that did not change the next; and when it cannot be made shorter.
-_GROWTH, _SHRINKAGE, _SHORTEST = 1.1, 0.5, 1e-12
+_GROWTH, _SHRINKAGE, _SHORTEST = 1.02, 0.5, 1e-12
 
 
 class AbstractStepper(ABC):
@@ -83,7 +83,7 @@ class GrowingDescent(AbstractStepper):
     """Full-batch gradient descent whose steps grow while the loss falls.
 
     Without weight decay the gradients of a loss that can be driven to 0 vanish with it, and a fixed rate needs 10^6
-    passes (Haim et al. 2022); steps that grow by a tenth keep pace with them. A step that raises the loss is taken
+    passes (Haim et al. 2022); steps that grow by a fiftieth keep pace with them. A step that raises the loss is taken
     back and halved.
 
     Args:
