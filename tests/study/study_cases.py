@@ -44,6 +44,22 @@ loss = "mse"
 loss = "huber"
 """
 
+FIGURE_ROWS = """
+[[row]]
+name = "wide"
+[row.train]
+data = "faces"
+[row.grid]
+images_per_class = [5, 10, 20]
+hidden = [[30], [300]]
+[[row]]
+name = "width"
+[row.train]
+data = "faces"
+[row.grid]
+hidden = [[30, 30], [100, 100], [300, 300]]
+"""
+
 
 def rows(text: str = GRID, **choices: Any) -> tuple[Row, ...]:
     return rows_of(parse_grid(text, "grid.toml"), Choices(**choices))

@@ -21,7 +21,9 @@ def test_rows_points_and_seeds():
         "weight decay 0",
     )
     points = ["weight decay 0", "weight decay 0.0001", "weight decay 0.01", "weight decay 0, small first layer"]
-    assert [(cell.point, cell.seed) for cell in decay.cells] == [(point, seed) for point in points for seed in (0, 1, 2)]
+    assert [(cell.point, cell.seed) for cell in decay.cells] == [
+        (point, seed) for point in points for seed in (0, 1, 2)
+    ]
     assert [cell.is_named for cell in decay.cells] == [False] * 9 + [True] * 3
     first = decay.cells[1]
     assert (first.recipe.seed, first.recipe.data_seed, first.scan) == (1, 1, {"seed": 1, "budget": "quick"})
@@ -41,19 +43,25 @@ def test_a_file_without_rows_is_one_row():
 
 
 def test_given_seeds_of_data_and_scan_stay():
-    (row,) = rows('seeds = [3, 4]\n[train]\ndata_seed = 7\n[scan]\nseed = 9\n[grid]\nweight_decay = [0.1]\n')
-    assert [(cell.recipe.seed, cell.recipe.data_seed, cell.scan["seed"]) for cell in row.cells] == [(3, 7, 9), (4, 7, 9)]
+    (row,) = rows("seeds = [3, 4]\n[train]\ndata_seed = 7\n[scan]\nseed = 9\n[grid]\nweight_decay = [0.1]\n")
+    assert [(cell.recipe.seed, cell.recipe.data_seed, cell.scan["seed"]) for cell in row.cells] == [
+        (3, 7, 9),
+        (4, 7, 9),
+    ]
 
 
 def test_full_replaces_what_it_names():
-    text = GRID.replace("[[row]]\nname = \"losses\"", """[row.full]
+    text = GRID.replace(
+        '[[row]]\nname = "losses"',
+        """[row.full]
 seeds = [5]
 [row.full.train]
 images_per_class = 50
 [row.full.grid]
 weight_decay = [0.0, 1.0]
 [[row]]
-name = "losses\"""")
+name = "losses\"""",
+    )
     small, full = rows(text)[0], rows(text, is_full=True)[0]
     assert len(small.cells) == 12
     assert [cell.point for cell in full.cells] == [
