@@ -15,7 +15,7 @@ from privaudit.text import one_line
 
 def ssim_chart(row: RowRecord, cells: Sequence[CellRecord]) -> Chart:
     """Best SSIM of every record, falling, one line a point."""
-    name, title = f"ssim-{row.name}", "How closely records come, best first"
+    name, title = f"ssim-{row.name}", f"How closely records come, best first ({row.name})"
     curves = {point.label: _sorted_ssim(cells, point.label) for point in row.points}
     drawn = {label: values for label, values in curves.items() if values}
     shown = dict(list(drawn.items())[: len(LOOKS)])

@@ -42,14 +42,16 @@ NOT_DONE = "No cell of this row is done."
 
 def effect_chart(row: RowRecord) -> Chart:
     """Share rebuilt, with intervals and seeds, along the row's setting or point by point."""
-    name, title = f"effect-{row.name}", "What could be rebuilt"
+    name, title = f"effect-{row.name}", f"What could be rebuilt ({row.name})"
     if not any(point.pooled.rebuilt for point in row.points):
         is_done = any(point.pooled.seeds for point in row.points)
         why = "No threshold could be calibrated; the table has the counts above SSIM 0.4." if is_done else NOT_DONE
         return Chart(name, title, absent=why)
     axis = axis_of(row)
     return (
-        _named_points(name, title, row.points) if axis is None else _along(name, f"{title} against {axis.words}", axis)
+        _named_points(name, title, row.points)
+        if axis is None
+        else _along(name, f"What could be rebuilt against {axis.words} ({row.name})", axis)
     )
 
 
