@@ -168,7 +168,8 @@ class Run:
         loss, residual = self.problem.look()
         if not (math.isfinite(loss) and math.isfinite(residual)):
             raise PrivauditError(
-                f"expected loss and gradient to stay numbers, found {loss:.3g} and {residual:.3g} after {self.epoch} epochs; lower --learning-rate"
+                f"expected loss and gradient to stay numbers, found {loss:.3g} and {residual:.3g} after "
+                f"{self.epoch} epochs; lower --learning-rate"
             )
         with evaluation(self.problem.module):
             score = self.score() if self.limits.patience else None
