@@ -47,3 +47,7 @@ class ResultError(PrivauditError):
 
 class OutputError(PrivauditError):
     """The output directory cannot be written."""
+
+
+class StudyError(PrivauditError):
+    """A cell of a study cannot go on, or some of its cells failed."""

@@ -13,6 +13,7 @@ from privaudit.cli.gate import compare, gate, verify
 from privaudit.cli.inspect import inspect
 from privaudit.cli.results import report
 from privaudit.cli.scan import scan
+from privaudit.cli.study import study
 from privaudit.cli.train import train
 from privaudit.errors import ExitCode
 
@@ -54,5 +55,5 @@ def _program(
         raise typer.Exit(ExitCode.ERROR)
 
 
-for _command in (scan, gate, report, verify, compare, inspect, adapters, train, demo, doctor, config):
+for _command in (scan, gate, report, verify, compare, inspect, adapters, train, study, demo, doctor, config):
     app.command()(_command)

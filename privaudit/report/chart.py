@@ -6,7 +6,7 @@ metadata, the same bytes each time. Must not know results.
 
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -85,11 +85,13 @@ class Chart:
 
 
 @contextmanager
-def drawing(height_inches: float, n_rows: int = 1) -> Iterator[tuple[Figure, list[Axes]]]:
-    """A figure in the report's style with `n_rows` axes that share the horizontal one."""
+def drawing(
+    height_inches: float, n_rows: int = 1, ratios: Sequence[float] | None = None
+) -> Iterator[tuple[Figure, list[Axes]]]:
+    """A figure in the report's style with `n_rows` axes that share the horizontal one, as high as `ratios` says."""
     with matplotlib.rc_context(_STYLE):
         figure = Figure(figsize=(WIDTH_INCHES, height_inches), layout="constrained")
-        axes = figure.subplots(n_rows, 1, sharex=True, squeeze=False)[:, 0]
+        axes = figure.subplots(n_rows, 1, sharex=True, squeeze=False, height_ratios=ratios)[:, 0]
         yield figure, list(axes)
 
 

@@ -22,6 +22,7 @@ from privaudit.report import words
 from privaudit.text import one_line
 
 PAGE = "report.html.j2"
+STUDY_PAGE = "study.html.j2"
 
 
 def render_page(templates: Path | None, **values: Any) -> str:
@@ -45,6 +46,11 @@ def render_page(templates: Path | None, **values: Any) -> str:
         raise ConfigError(
             f"expected templates that render in {templates}, found in {one_line(str(where))}: {one_line(told)}; mend it"
         ) from error
+
+
+def render_study(**values: Any) -> str:
+    """The page of a study, from the shipped templates."""
+    return _environment(None).get_template(STUDY_PAGE).render(**values)
 
 
 @cache
