@@ -44,7 +44,7 @@ _OPTIONS: Mapping[str, tuple[str, str]] = {
     "momentum": ("SHARE", "Of gd and sgd. Default: 0."),
     "batch_size": ("N", "Images a step. Default: all."),
     "epochs": ("N", "Passes over the data at most; of lbfgs, steps. Default: 2000."),
-    "tolerance": ("RESIDUAL", "Stationarity residual that is enough where there is weight decay; 0: go on. Default: 0.1."),
+    "tolerance": ("RESIDUAL", "Stationarity residual that is enough, with weight decay; 0: go on. Default: 0.1."),
     "stop_loss": ("LOSS", "Mean loss that is enough; 0: go on. Default: 1e-6 without weight decay, else 0."),
     "early_stopping": (
         "EPOCHS",
