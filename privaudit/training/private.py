@@ -50,7 +50,7 @@ class PrivateSgd(AbstractStepper):
             generator=torch.Generator(),
         )  # fmt: skip
         self._rates = [group["lr"] for group in self._optimiser.param_groups]
-        self._module.disable_hooks()  # a look at the whole training set needs no gradients image by image
+        self._module.remove_hooks()  # a look at the whole training set needs no gradients image by image
 
     def advance(self, epoch: int) -> bool:
         """As many steps as make a pass on average."""
@@ -58,7 +58,7 @@ class PrivateSgd(AbstractStepper):
         self._optimiser.generator = generator
         for group, rate in zip(self._optimiser.param_groups, self._rates, strict=True):
             group["lr"] = rate * self._plan.rate_factor(epoch)
-        self._module.enable_hooks()
+        self._module.add_hooks(loss_reduction="mean")
         for _ in range(math.ceil(1 / self._share)):
             chosen = (torch.rand(len(inputs), generator=generator) < self._share).nonzero().flatten()
             self._optimiser.zero_grad()
@@ -72,7 +72,7 @@ class PrivateSgd(AbstractStepper):
                     parameter.grad_sample = parameter.new_zeros((0, *parameter.shape))  # type: ignore[attr-defined]
             self._optimiser.step()
             self._steps += 1
-        self._module.disable_hooks()
+        self._module.remove_hooks()
         return True
 
     def epsilon(self, delta: float) -> float:
