@@ -12,6 +12,11 @@ from result_builder import INCONCLUSIVE, LEAK, NO_LEAK, build, write_audit
 from test_gate_tricks import renamed
 
 from privaudit.result_file import to_json
+from privaudit.study.record import RECORD_FILE, record_of, write_record
+
+sys.path.insert(0, str(Path(__file__).parent / "study"))
+
+from study_cases import fill, rows
 
 ROOT = Path(__file__).parents[1]
 NEEDED = ("numpy", "scipy", "typer", "rich", "pydantic", "jinja2", "matplotlib", "pillow", "pyyaml", "safetensors")
@@ -115,3 +120,14 @@ def test_report(run: Runner, tmp_path: Path) -> None:
     completed = run("report", write_audit(tmp_path, LEAK), "--format", "html,markdown,sarif,junit")
     assert completed.returncode == 0, completed.stderr
     assert len(completed.stdout.splitlines()) == 4
+
+
+def test_a_study_is_rendered_from_its_record(run: Runner, tmp_path: Path) -> None:
+    some = rows()
+    fill(tmp_path / "o", some)
+    write_record(tmp_path / "o" / RECORD_FILE, record_of(some, tmp_path / "o", "T", False, ""))
+    completed = run("study", "--render", "--out", "o")
+    assert completed.returncode == 2, completed.stderr  # one of its cells failed
+    assert completed.stdout == "o/study.html\n"
+    assert "pip install privaudit[study]" in completed.stderr
+    assert {path.name for path in (tmp_path / "o").iterdir()} == {"cells", "study.csv", "study.html", "study.json"}

@@ -81,7 +81,7 @@ class Pooled(StudyModel):
     seeds: tuple[int, ...]
     failed: int
     not_run: int
-    uncalibrated: str
+    uncalibrated: str = ""
     rebuilt: Share | None
     rebuilt_controls: Share | None
     published: Share | None
