@@ -15,10 +15,10 @@ class TrialProgress:
     """One report from the attack.
 
     Attributes:
-        objective: registry name of the objective that runs.
+        objective: registry name of the objective that runs, or `train`.
         done: share of this objective's planned work that is finished, in [0, 1].
         loss: current loss (mean over what runs side by side).
-        restarts_done: finished restarts, and `restarts_total` planned ones.
+        restarts_done: finished restarts, and `restarts_total` planned ones; 0 where there are none, as in training.
         seconds_left: estimate from the time limit and the work left.
     """
 

@@ -58,6 +58,8 @@ def workshop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     np.savez(folder / "images.npz", member_images=members, control_images=controls)
     _write_pictures(folder / "train", members)
     _write_pictures(folder / "heldout", controls)
+    (folder / "examples").mkdir()
+    shutil.copy(ROOT / "examples" / "weight_decay.toml", folder / "examples")
     shutil.copytree(demo / "leaky", folder / "audit")
     shutil.copy(demo / "leaky" / "result.json", folder / "last.json")
     for name in ("policy.toml", "privaudit-policy.toml"):

@@ -59,7 +59,7 @@ class LinesListener:
             self._next = now + SECONDS_BETWEEN_LINES
             self._say(
                 f"  {progress.objective}: {progress.done:.0%}, loss {_number(progress.loss)}, "
-                f"{_restarts(progress)} restarts, {clock_text(progress.seconds_left)} left"
+                f"{_restarts(progress, ', ')}{clock_text(progress.seconds_left)} left"
             )
 
     def note(self, message: str) -> None:
@@ -112,7 +112,7 @@ class RichListener:
     def _open(self) -> "Progress":
         from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
-        texts = ["loss {task.fields[loss]}", "{task.fields[restarts]} restarts", "{task.fields[left]} left"]
+        texts = ["loss {task.fields[loss]}", "{task.fields[restarts]}", "{task.fields[left]} left"]
         width = self._console.width
         self._progress = Progress(
             TextColumn("  {task.description}", markup=False),
@@ -141,5 +141,8 @@ def _number(value: float) -> str:
     return f"{value:.4g}" if math.isfinite(value) else "–"
 
 
-def _restarts(progress: TrialProgress) -> str:
-    return f"{progress.restarts_done}/{progress.restarts_total}"
+def _restarts(progress: TrialProgress, end: str = "") -> str:
+    """Nothing for what has none, as training."""
+    if not progress.restarts_total:
+        return ""
+    return f"{progress.restarts_done}/{progress.restarts_total} restarts{end}"

@@ -44,8 +44,8 @@ _OPTIONS: Mapping[str, tuple[str, str]] = {
     "momentum": ("SHARE", "Of gd and sgd. Default: 0."),
     "batch_size": ("N", "Images a step. Default: all."),
     "epochs": ("N", "Passes over the data at most; of lbfgs, steps. Default: 2000."),
-    "tolerance": ("RESIDUAL", "Stationarity residual that is enough; 0: go on to the end. Default: 0.1."),
-    "stop_loss": ("LOSS", "Mean loss that is enough; 0: go on. Default: 0."),
+    "tolerance": ("RESIDUAL", "Stationarity residual that is enough, with weight decay; 0: go on. Default: 0.1."),
+    "stop_loss": ("LOSS", "Mean loss that is enough; 0: go on. Default: 1e-6 without weight decay, else 0."),
     "early_stopping": (
         "EPOCHS",
         "End after so many without a better held-out score, keep the best. Default: 0, never.",
@@ -146,7 +146,7 @@ def _summary(recipe: "Recipe", trained: "TrainedTarget") -> None:
     summary = trained.summary
     ended = {
         "stationary": "stationary",
-        "loss_reached": f"loss of {recipe.stop_loss:g} reached",
+        "loss_reached": f"loss of {recipe.enough[1]:g} reached",
         "stopped_early": "stopped early, best weights kept",
         "no_descent_left": "no step lowers the loss any more",
         "epochs_used_up": "epochs used up",

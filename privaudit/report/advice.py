@@ -4,6 +4,7 @@ In: an `AuditResult`. Out: the entries that apply. The texts are data (`report/d
 when a fact holds. Must not know formats.
 """
 
+import json
 import tomllib
 from dataclasses import dataclass
 from functools import cache
@@ -47,13 +48,18 @@ class Identifier:
 
 @dataclass(frozen=True)
 class Effect:
-    """What one change in training did to a leak, measured on one network."""
+    """What one change in training did to a leak, over several seeds, as printed; `*_before` without the change."""
 
     change: str
+    baseline: str
     network: str
     rebuilt: str
+    rebuilt_before: str
     readable: str
-    against: str
+    readable_before: str
+    accuracy: str
+    accuracy_before: str
+    difference: str
 
 
 @dataclass(frozen=True)
@@ -114,13 +120,13 @@ def measured(result: AuditResult) -> Measured | None:
     """What changed a leak where it was measured; None where this result has none to lower."""
     if not facts(result)["any_found"]:
         return None
-    data = _load("measured.toml")
+    data = json.loads(files("privaudit.report").joinpath("data", "measured.json").read_text(encoding="utf-8"))
     note = (
-        f"Single networks on CIFAR-10, one seed each, attacked with default options ({data['source']}, "
-        f"{data['measured']}). What each change costs in accuracy was not measured. That this attack rebuilt nothing "
-        "does not mean that none could; membership stayed readable in most rows."
+        f"From the study “{data['source']}” ({data['size']} size, {data['measured']}), three seeds or more a row. A "
+        "difference is named only where the intervals do not overlap and every seed of one lies above every seed of "
+        "the other. That this attack rebuilt nothing does not mean that none could."
     )
-    return Measured(note, tuple(Effect(**entry) for entry in data["effect"]))
+    return Measured(note, tuple(Effect(**entry) for entry in data["effects"]))
 
 
 def limits(result: AuditResult) -> tuple[str, ...]:

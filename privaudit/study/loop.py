@@ -166,9 +166,10 @@ class Run:
 
     def _look(self) -> Look:
         loss, residual = self.problem.look()
-        if not math.isfinite(loss):
+        if not (math.isfinite(loss) and math.isfinite(residual)):
             raise PrivauditError(
-                f"expected the loss to stay a number, found {loss} after {self.epoch} epochs; lower --learning-rate"
+                f"expected loss and gradient to stay numbers, found {loss:.3g} and {residual:.3g} after "
+                f"{self.epoch} epochs; lower --learning-rate"
             )
         with evaluation(self.problem.module):
             score = self.score() if self.limits.patience else None
@@ -219,6 +220,6 @@ def told(listener: ProgressListener, limits: Limits) -> Callable[[Look], None]:
     def tell(look: Look) -> None:
         share = min(look.epoch / limits.epochs, 1.0)
         left = look.seconds * (1 - share) / share if share else math.inf
-        listener.trial(TrialProgress("train", share, look.loss, int(share >= 1), 1, left))
+        listener.trial(TrialProgress("train", share, look.loss, 0, 0, left))
 
     return tell

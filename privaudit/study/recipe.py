@@ -21,6 +21,7 @@ Optimiser = Literal["lbfgs", "gd", "sgd", "adam", "adamw"]
 Augmentation = Literal["none", "flip", "flip_shift"]
 
 SHIPPED = ("faces", "digits")
+_LOSS_WITHOUT_DECAY = 1e-6  # far past the point where all margins are met
 LOSSES = ("cross_entropy", "logistic", "mse", "huber", "power:P")
 _NAMED_LOSS = re.compile(r"cross_entropy|logistic|mse|huber|power:\d+(\.\d+)?")
 
@@ -57,8 +58,10 @@ class Recipe(BaseModel):
         momentum: of `gd` and `sgd`, in [0, 1).
         batch_size: images a step; None: all of them.
         epochs: passes over the data at most; of `lbfgs`, steps.
-        tolerance: stationarity residual at which training ends earlier; 0: never.
-        stop_loss: mean loss, without the decay, at which training ends earlier; 0: never.
+        tolerance: stationarity residual at which training with weight decay ends earlier; 0: never. Without decay the
+            weights grow for ever, and no residual says how far they have come.
+        stop_loss: mean loss, without the decay, at which training ends earlier; 0: never; None: 1e-6 without weight
+            decay, otherwise never.
         early_stopping: epochs without a better held-out accuracy (loss for regression) after which training ends, and
             the best weights are kept; 0: never.
         augmentation: of every batch: mirrored at random, and shifted by up to 2 pixels.
@@ -96,7 +99,7 @@ class Recipe(BaseModel):
     batch_size: int | None = None
     epochs: int = 2000
     tolerance: float = 0.1
-    stop_loss: float = 0.0
+    stop_loss: float | None = None
     early_stopping: int = 0
     augmentation: Augmentation = "none"
     dp_noise: float = 0.0
@@ -142,6 +145,13 @@ class Recipe(BaseModel):
         return float(self.loss.partition(":")[2])
 
     @property
+    def enough(self) -> tuple[float, float]:
+        """Residual and loss at which training ends; 0: never."""
+        if self.weight_decay:
+            return self.tolerance, self.stop_loss or 0.0
+        return 0.0, _LOSS_WITHOUT_DECAY if self.stop_loss is None else self.stop_loss
+
+    @property
     def uses_all_images(self) -> bool:
         """Whether every step sees the whole training set."""
         return self.optimiser in ("lbfgs", "gd") or self.batch_size is None
@@ -176,7 +186,7 @@ def _contradictions(recipe: Recipe) -> Iterator[str]:
             yield f"expected --{name.replace('_', '-')} of at least 1, found {number}; leave it out for all"
     for name in ("weight_decay", "tolerance", "stop_loss", "early_stopping", "dp_noise", "seed", "data_seed"):
         number = getattr(recipe, name)
-        if not (number >= 0 and math.isfinite(number)):
+        if number is not None and not (number >= 0 and math.isfinite(number)):
             yield f"expected --{name.replace('_', '-')} of at least 0, found {number}"
     for name in ("label_noise", "momentum"):
         if not 0 <= getattr(recipe, name) < 1:

@@ -139,7 +139,7 @@ def _users_loss(source: str) -> LossFunction:
 
     def loss(outputs: Tensor, targets: Tensor) -> Tensor:
         value = function(outputs, targets)
-        if not isinstance(value, Tensor) or value.ndim or (not value.requires_grad and torch.is_grad_enabled()):
+        if not isinstance(value, Tensor) or value.ndim or value.requires_grad < outputs.requires_grad:
             raise ConfigError(f"expected one differentiable number from {source}, found {one_line(value, 60)}")
         return value
 

@@ -23,7 +23,8 @@ def _value(value: object) -> str:
     if isinstance(value, int | float):
         return repr(value)
     if isinstance(value, str):
-        return json.dumps(value)  # a basic string of TOML escapes as JSON does
+        # A basic string of TOML escapes as JSON does, but for surrogate pairs, which it has none of, and DEL.
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
     if isinstance(value, list | tuple):
         return f"[{', '.join(map(_value, value))}]"
     raise TypeError(f"no TOML for {type(value).__name__}")

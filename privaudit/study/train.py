@@ -73,7 +73,7 @@ def train_target(recipe: Recipe, out: Path, listener: ProgressListener, *, resum
     run = Run(
         problem=problem,
         stepper=stepper,
-        limits=Limits(recipe.epochs, recipe.tolerance, recipe.stop_loss, recipe.early_stopping),
+        limits=Limits(recipe.epochs, *recipe.enough, recipe.early_stopping),
         accuracy=lambda: _accuracy(is_right(recipe, network(problem.inputs), problem.targets)),
         score=held_out.score,
         state_file=out / STATE_FILE,

@@ -4,6 +4,7 @@ In: what was trained on what. Out: files that a scan and a repetition read. Must
 """
 
 import io
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -58,7 +59,16 @@ def write_target(
     write_private(out / FILE_NAME, as_toml({"scan": scanned}).encode())
     write_private(out / SUMMARY_FILE, (summary.model_dump_json(indent=1) + "\n").encode())
     tensors = {name: value.detach().contiguous().clone() for name, value in network.state_dict().items()}
-    write_private(out / MODEL_FILE, save(tensors, metadata=said))
+    write_private(out / MODEL_FILE, _in_order(save(tensors, metadata=said)))
+
+
+def _in_order(data: bytes) -> bytes:
+    """The same safetensors with the names in its header sorted: the library writes metadata in any order."""
+    length = int.from_bytes(data[:8], "little")
+    text = json.dumps(json.loads(data[8 : 8 + length]), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    header = text.encode()
+    header += b" " * (-len(header) % 8)  # tensors stay aligned
+    return len(header).to_bytes(8, "little") + header + data[8 + length :]
 
 
 def _repeatable(recipe: Recipe) -> dict[str, Any]:

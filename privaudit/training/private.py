@@ -50,6 +50,7 @@ class PrivateSgd(AbstractStepper):
             generator=torch.Generator(),
         )  # fmt: skip
         self._rates = [group["lr"] for group in self._optimiser.param_groups]
+        self._module.remove_hooks()  # a look at the whole training set needs no gradients image by image
 
     def advance(self, epoch: int) -> bool:
         """As many steps as make a pass on average."""
@@ -57,17 +58,21 @@ class PrivateSgd(AbstractStepper):
         self._optimiser.generator = generator
         for group, rate in zip(self._optimiser.param_groups, self._rates, strict=True):
             group["lr"] = rate * self._plan.rate_factor(epoch)
+        self._module.add_hooks(loss_reduction="mean")
         for _ in range(math.ceil(1 / self._share)):
             chosen = (torch.rand(len(inputs), generator=generator) < self._share).nonzero().flatten()
             self._optimiser.zero_grad()
             if len(chosen):
-                loss = self.problem.loss(self._module(inputs[chosen]), targets[chosen])
+                # Where no input wants a gradient torch warns of the hooks that Opacus uses; they work.
+                batch = inputs[chosen].requires_grad_()
+                loss = self.problem.loss(self._module(batch), targets[chosen])
                 loss.backward()  # type: ignore[no-untyped-call]
             else:  # an empty draw is a step of noise alone, and the guarantee counts it
                 for parameter in self.problem.parameters:
                     parameter.grad_sample = parameter.new_zeros((0, *parameter.shape))  # type: ignore[attr-defined]
             self._optimiser.step()
             self._steps += 1
+        self._module.remove_hooks()
         return True
 
     def epsilon(self, delta: float) -> float:
@@ -85,10 +90,6 @@ class PrivateSgd(AbstractStepper):
         """Take them over."""
         self._optimiser.original_optimizer.load_state_dict(state["optimiser"])
         self._steps = int(state["steps"])
-
-    def close(self) -> None:
-        """Take Opacus's hooks off the module."""
-        self._module.to_standard_module()
 
 
 def _opacus() -> tuple[Any, Any, Any]:
