@@ -11,12 +11,14 @@ from pathlib import Path
 from privaudit.errors import PrivauditError
 from privaudit.report import words
 from privaudit.report.pictures import FILE_NAME, SHEET_COLUMNS, read_pictures, sheet_uri
+from privaudit.result_evidence import EvidenceRecord
 from privaudit.result_file import read_result
 from privaudit.study.record import CellRecord, RowRecord, cell_folder
 from privaudit.text import one_line
 
 AUDIT_FOLDER = "audit"
 _PAIRS = 12
+_PER_CLASS = 2
 _ROWS_SHOWN = 3
 """Points of a row whose pairs are shown, so that a page with twenty rows stays a page."""
 
@@ -63,15 +65,25 @@ def _sheet(cell: CellRecord, out: Path, reveal: bool) -> PairSheet | None:
     if pictures is None or pictures.record_images is None or pictures.record_index is None or result.evidence is None:
         return None
     records = [(row, result.evidence.records[index]) for row, index in enumerate(pictures.record_index)]
-    best = sorted((pair for pair in records if pair[1].reconstruction >= 0), key=lambda pair: -pair[1].ssim)[:_PAIRS]
-    if not best:
+    rebuilt = sorted((pair for pair in records if pair[1].reconstruction >= 0), key=lambda pair: -pair[1].ssim)
+    if not rebuilt:
         return None
+    n_classes = len({record.label for _, record in rebuilt})
+    best = _of_each_class(rebuilt) if n_classes > 2 else rebuilt[:_PAIRS]
+    which = f"the closest of each of {n_classes} classes" if n_classes > 2 else f"the {len(best)} closest"
     pairs = [(pictures.images[record.reconstruction], pictures.record_images[row]) for row, record in best]
-    scores = f"SSIM {best[0][1].ssim:.2f} to {best[-1][1].ssim:.2f}"
+    similarities = [record.ssim for _, record in best]
+    scores = f"SSIM {max(similarities):.2f} to {min(similarities):.2f}"
     return PairSheet(
-        title=f"{one_line(cell.point, 80)}, seed {cell.seed}: the {len(best)} closest, {scores}",
+        title=f"{one_line(cell.point, 80)}, seed {cell.seed}: {which}, {scores}",
         uri=sheet_uri(pairs, reveal),
         alt=f"{words.images(len(best), 'pair')}, rebuilt picture above training image, {scores}"
         + ("" if reveal else " (blurred)"),
         n_columns=min(SHEET_COLUMNS, len(best)),
     )
+
+
+def _of_each_class(rebuilt: Sequence[tuple[int, EvidenceRecord]]) -> list[tuple[int, EvidenceRecord]]:
+    """`_PER_CLASS` pairs of each class side by side, as the papers print them; `rebuilt`: best first."""
+    labels = sorted({record.label for _, record in rebuilt if record.label is not None})[: SHEET_COLUMNS // _PER_CLASS]
+    return [pair for label in labels for pair in [p for p in rebuilt if p[1].label == label][:_PER_CLASS]]
