@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from privaudit import __version__
-from privaudit.config import ScanSettings
+from privaudit.config import Format, ScanSettings
 from privaudit.errors import ExitCode, PrivauditError
 from privaudit.progress import JsonLinesListener, ProgressListener
 from privaudit.result_file import write_private
@@ -33,6 +33,10 @@ from privaudit.text import one_line
 
 JOB_FILE = "job.json"
 TARGET_FOLDER, AUDIT_FOLDER = "target", "audit"
+REPORT: tuple[Format, ...] = ("markdown",)
+"""Beside each `result.json`; `privaudit report` makes the others. Not the page: its advice is made from a study, which
+could not be the first one otherwise, and its figures take seconds a cell."""
+
 _PACKAGES = ("torch", "torchvision", "numpy", "scipy", "scikit-image", "scikit-learn", "opacus")
 
 
@@ -119,6 +123,7 @@ def _train_and_scan(job: CellJob, folder: Path, listener: ProgressListener, atte
         reference=f"{target.images}:member",
         control=f"{target.images}:control",
         out=audit_folder,
+        format=REPORT,
         resume=(audit_folder / TRIALS_FILE).exists(),
         **job.scan,
     )

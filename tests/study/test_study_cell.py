@@ -56,6 +56,7 @@ def test_what_is_asked_for_and_what_is_kept(tmp_path: Path, job: CellJob, asked:
     assert settings.reference == f"{tmp_path / 'target' / 'images.npz'}:member"
     assert settings.control == f"{tmp_path / 'target' / 'images.npz'}:control"
     assert (settings.out, settings.budget, settings.seed) == (tmp_path / "audit", "quick", 0)
+    assert settings.format == ("markdown",), "the page's advice is made from a study"
     assert "--budget quick" in asked["command"]
     assert (outcome.status, outcome.reason, outcome.digest) == ("done", "", job.digest)
     assert outcome.counts == counts_of(RESULT)
