@@ -88,6 +88,7 @@ def train(
     resume: Annotated[
         bool, typer.Option("--resume/--no-resume", help="Go on with an interrupted training in the same --out.")
     ] = False,
+    device: Annotated[str, typer.Option(metavar="NAME", help="cpu, cuda, cuda:0 …")] = "auto",
     as_json: AsJson = False,
     quiet: Quiet = False,
     verbose: Verbose = 0,
@@ -111,7 +112,7 @@ def train(
     with stdout_for_results_only(), listener_for(is_quiet, verbose, no_progress) as listener:
         from privaudit.study.train import train_target
 
-        trained = train_target(recipe, out, listener, resume=resume)
+        trained = train_target(recipe, out, listener, resume=resume, device=device)
     if as_json:
         emit_json(trained.summary.model_dump_json(indent=1))
         return

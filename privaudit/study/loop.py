@@ -96,7 +96,9 @@ class Run:
         if not self.state_file.is_file():
             return False
         try:
-            saved: Mapping[str, Any] = torch.load(self.state_file, weights_only=True)
+            saved: Mapping[str, Any] = torch.load(
+                self.state_file, weights_only=True, map_location=self.problem.inputs.device
+            )
             if saved["mark"] != self.mark:
                 return False
             self.problem.module.load_state_dict(saved["module"])

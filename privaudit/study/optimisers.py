@@ -53,7 +53,7 @@ def _augmentation(recipe: Recipe) -> Callable[[Tensor, torch.Generator], Tensor]
     largest = _LARGEST_SHIFT if recipe.augmentation == "flip_shift" else 0
 
     def augment(batch: Tensor, generator: torch.Generator) -> Tensor:
-        is_mirrored = torch.rand(len(batch), generator=generator) < 0.5
+        is_mirrored = (torch.rand(len(batch), generator=generator) < 0.5).to(batch.device)
         moved = torch.where(is_mirrored[:, None, None, None], batch.flip(3), batch)
         if largest:
             # Inputs are centred, so that what moves in from outside is the mean image: zeros.

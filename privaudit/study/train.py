@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from privaudit import __version__
 from privaudit.errors import OutputError
+from privaudit.loading import choose_device
 from privaudit.progress import ProgressListener
 from privaudit.result_file import write_private
 from privaudit.study.images import Labelled, TrainingImages, choose_images
@@ -37,7 +38,9 @@ STATE_FILE = "training-state.pt"
 _EVALUATED_AT_ONCE = 1000  # images
 
 
-def train_target(recipe: Recipe, out: Path, listener: ProgressListener, *, resume: bool = False) -> TrainedTarget:
+def train_target(
+    recipe: Recipe, out: Path, listener: ProgressListener, *, resume: bool = False, device: str = "auto"
+) -> TrainedTarget:
     """Train a network and write it.
 
     Writes to `out`, readable by the owner only: `model.safetensors`, `model.mean.npy`, `images.npz` (members and
@@ -50,6 +53,7 @@ def train_target(recipe: Recipe, out: Path, listener: ProgressListener, *, resum
         listener: told about progress.
         resume: go on where an interrupted training with the same settings left off. The end is the same, bit by bit,
             on the same machine.
+        device: where to train: `auto` takes a GPU where there is one.
 
     Raises:
         PrivauditError: data or settings that cannot be used, a loss that is no longer a number.
@@ -57,13 +61,17 @@ def train_target(recipe: Recipe, out: Path, listener: ProgressListener, *, resum
         KeyboardInterrupt: after the state has been kept for `resume`.
     """
     listener.stage("load", f"images from {recipe.data}")
+    place = choose_device(device)
     images = choose_images(recipe)
     mean = _inputs(images.members.pixels, torch.zeros(1)).mean(0)
-    network = build_network(recipe, images.shape, images.n_outputs).train()
+    network = build_network(recipe, images.shape, images.n_outputs).to(place).train()
     problem = TrainingProblem(
-        network, _inputs(images.members.pixels, mean), images.members.targets, loss_function(recipe),
+        network,
+        _inputs(images.members.pixels, mean).to(place),
+        images.members.targets.to(place),
+        loss_function(recipe),
         recipe.weight_decay,
-    )  # fmt: skip
+    )
     n_parameters = sum(p.numel() for p in network.parameters())
     listener.stage(
         "train", f"{n_parameters:,} parameters on {len(images.members)} images, {images.n_controls} controls"
@@ -161,7 +169,8 @@ class _Evaluator:
 
     def _outputs(self) -> Tensor:
         parts = torch.split(self._images.pixels, _EVALUATED_AT_ONCE)
-        return torch.cat([self._network(_inputs(part, self._mean)) for part in parts])
+        place = next(self._network.parameters()).device
+        return torch.cat([self._network(_inputs(part, self._mean).to(place)).cpu() for part in parts])
 
     def accuracy(self) -> float | None:
         """Share on the right side."""

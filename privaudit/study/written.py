@@ -58,7 +58,7 @@ def write_target(
     scanned = {"reference": f"{IMAGES_FILE}:member", "control": f"{IMAGES_FILE}:control"}
     write_private(out / FILE_NAME, as_toml({"scan": scanned}).encode())
     write_private(out / SUMMARY_FILE, (summary.model_dump_json(indent=1) + "\n").encode())
-    tensors = {name: value.detach().contiguous().clone() for name, value in network.state_dict().items()}
+    tensors = {name: value.detach().cpu().contiguous().clone() for name, value in network.state_dict().items()}
     write_private(out / MODEL_FILE, _in_order(save(tensors, metadata=said)))
 
 

@@ -34,6 +34,7 @@ class PrivateSgd(AbstractStepper):
     ) -> None:
         super().__init__(problem)
         self._plan, self._noise = plan, noise
+        self._place = problem.inputs.device
         self._share = min(plan.size / len(problem.inputs), 1.0)
         self._steps = 0
         wrapped, optimisers, accountants = _opacus()
@@ -47,7 +48,7 @@ class PrivateSgd(AbstractStepper):
         self._accountant = accountants()
         self._optimiser = optimisers(
             optimiser, noise_multiplier=noise, max_grad_norm=clip, expected_batch_size=plan.size,
-            generator=torch.Generator(),
+            generator=torch.Generator(self._place),
         )  # fmt: skip
         self._rates = [group["lr"] for group in self._optimiser.param_groups]
         self._module.remove_hooks()  # a look at the whole training set needs no gradients image by image
@@ -55,7 +56,9 @@ class PrivateSgd(AbstractStepper):
     def advance(self, epoch: int) -> bool:
         """As many steps as make a pass on average."""
         generator, inputs, targets = self._plan.generator(epoch), self.problem.inputs, self.problem.targets
-        self._optimiser.generator = generator
+        # Noise is drawn where the gradients are, from a stream that the pass's own decides.
+        seed = int(torch.randint(2**62, (1,), generator=generator))
+        self._optimiser.generator = torch.Generator(self._place).manual_seed(seed)
         for group, rate in zip(self._optimiser.param_groups, self._rates, strict=True):
             group["lr"] = rate * self._plan.rate_factor(epoch)
         self._module.add_hooks(loss_reduction="mean")

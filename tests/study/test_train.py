@@ -190,3 +190,16 @@ def test_a_state_of_other_settings_is_not_taken_up_and_a_damaged_one_is_refused(
     (tmp_path / STATE_FILE).write_bytes(b"PK\x03\x04 cut")
     with pytest.raises(PrivauditError, match="found it damaged"):
         train_target(recipe(seed=1), tmp_path, SilentListener(), resume=True)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("case", CASES)
+def test_trains_on_a_gpu_too(case, tmp_path):
+    if not torch.cuda.is_available():
+        pytest.skip("needs a CUDA device")
+    options = recipe(**CASES[case])
+    target = train_target(options, tmp_path / "gpu", SilentListener(), device="cuda")
+    on_cpu = train_target(options, tmp_path / "cpu", SilentListener(), device="cpu")
+    assert target.summary.loss == pytest.approx(on_cpu.summary.loss, rel=1.0, abs=0.05)
+    with safe_open(target.model, "pt") as file:
+        assert all(file.get_tensor(name).isfinite().all() for name in file.keys())  # noqa: SIM118
