@@ -119,10 +119,12 @@ def loss_function(recipe: Recipe) -> LossFunction:
     """
     if runs_code(recipe.loss):
         return _users_loss(recipe.loss)
+    # In double precision from the outputs on: float32 cannot tell losses below 1e-7 from one another, and descent
+    # would have nowhere to go.
     if recipe.loss == "cross_entropy":
-        return nn.functional.cross_entropy
+        return lambda outputs, targets: nn.functional.cross_entropy(outputs.double(), targets)
     if recipe.loss == "logistic":
-        return lambda outputs, targets: nn.functional.softplus(-targets * outputs[:, 0]).mean()
+        return lambda outputs, targets: nn.functional.softplus(-targets * outputs[:, 0].double()).mean()
     if recipe.loss == "mse":
         return lambda outputs, targets: nn.functional.mse_loss(outputs[:, 0], targets)
     if recipe.loss == "huber":
