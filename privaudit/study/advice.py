@@ -16,8 +16,6 @@ from privaudit.study.pooling import LEAST_SEEDS, Pooled, Share
 from privaudit.study.record import PointRecord, RowRecord, StudyRecord, read_record
 
 _DIFFERENCE = {"above": "more is rebuilt", "below": "less is rebuilt", "": "no difference shown"}
-_NOTHING = "nothing reconstructed"
-"""Not 0 of N: without a reconstruction no threshold can be calibrated, and none that a better attack would have met."""
 
 
 def measured(record: StudyRecord) -> dict[str, Any]:
@@ -33,7 +31,7 @@ def measured(record: StudyRecord) -> dict[str, Any]:
         _effect(record, row, base, point)
         for row in record.rows
         for base in row.points
-        if base.label == row.baseline and base.pooled.rebuilt is not None and _is_firm(base.pooled)
+        if base.label == row.baseline and _is_firm(base.pooled)
         for point in row.points
         if point.label != row.baseline and _is_firm(point.pooled)
     ]
@@ -54,26 +52,22 @@ def text(record: StudyRecord) -> str:
 
 
 def _is_firm(pooled: Pooled) -> bool:
-    return len(pooled.seeds) >= LEAST_SEEDS
+    return pooled.rebuilt is not None and len(pooled.rebuilt.by_seed) >= LEAST_SEEDS
 
 
 def _effect(record: StudyRecord, row: RowRecord, base: PointRecord, point: PointRecord) -> dict[str, str]:
     separation = point.separation
-    counts = [cell.counts for cell in record.cells_at(row.name, point.label) if cell.counts is not None]
-    is_empty = point.pooled.rebuilt is None and not any(count.reconstructions for count in counts)
     return {
         "change": point.label,
         "baseline": base.label,
         "network": _network(record, row, base),
-        "rebuilt": _NOTHING if is_empty else _share(point.pooled.rebuilt),
+        "rebuilt": _share(point.pooled.rebuilt),
         "rebuilt_before": _share(base.pooled.rebuilt),
         "readable": _share(point.pooled.readable),
         "readable_before": _share(base.pooled.readable),
         "accuracy": _accuracy(point.pooled),
         "accuracy_before": _accuracy(base.pooled),
-        "difference": "not comparable"
-        if point.pooled.rebuilt is None
-        else _DIFFERENCE[separation.direction if separation else ""],
+        "difference": _DIFFERENCE[separation.direction if separation is not None else ""],
     }
 
 

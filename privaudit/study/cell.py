@@ -116,7 +116,13 @@ def _train_and_scan(job: CellJob, folder: Path, listener: ProgressListener, atte
 
     target_folder, audit_folder = folder / TARGET_FOLDER, folder / AUDIT_FOLDER
     listener.stage("train", "training the target network")
-    target = train_target(job.recipe, target_folder, listener, resume=target_folder.exists())
+    target = train_target(
+        job.recipe,
+        target_folder,
+        listener,
+        resume=target_folder.exists(),
+        device=str(job.scan.get("device", "auto")),
+    )
     attempt.training = target.summary
     settings = ScanSettings(
         model=target.model,

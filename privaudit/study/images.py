@@ -49,12 +49,14 @@ class TrainingImages:
     Attributes:
         members: what is trained on.
         held_out: what is not; the first `n_controls` are the controls.
+        validation: what early stopping looks at, in neither of them; empty without early stopping.
         n_controls: at most the recipe's.
         n_outputs: that the network needs.
     """
 
     members: Labelled
     held_out: Labelled
+    validation: Labelled
     n_controls: int
     n_outputs: int
 
@@ -67,11 +69,12 @@ class TrainingImages:
 
 @dataclass(frozen=True)
 class _Pool:
-    """(N, C, H, W) uint8 images, (N,) class numbers from 0, and real targets where the source has some."""
+    """(N, C, H, W) uint8 images, (N,) class numbers from 0, real targets where the source has some, its own labels."""
 
     pixels: Tensor
     classes: Tensor
     targets: Tensor | None
+    names: Tensor
 
 
 def choose_images(recipe: Recipe) -> TrainingImages:
@@ -94,11 +97,20 @@ def choose_images(recipe: Recipe) -> TrainingImages:
     n_each = _images_per_class(recipe, min(map(len, drawn)))
     members = torch.cat([indices[:n_each] for indices in drawn])
     held_out = _interleaved([indices[n_each:] for indices in drawn])[: max(_MOST_HELD_OUT, recipe.controls)]
-    classes = _with_noise(pool.classes, members, wanted, recipe.label_noise, generator)
-    say, n_outputs = _targets(recipe, pool, classes, wanted)
+    n_kept = len(held_out) - (len(held_out) // 3 if recipe.early_stopping else 0)
+    held_out, validation = held_out[:n_kept], held_out[n_kept:]
+    is_positive = _positive(recipe, pool, wanted)
+    wrong, shift = _noise(recipe, members, wanted, generator)
+    classes = pool.classes.clone()
+    if is_positive is None:
+        classes[wrong] = (classes[wrong] + shift) % wanted
+    else:
+        is_positive[wrong] = ~is_positive[wrong]
+    say, n_outputs = _targets(recipe, pool, classes, is_positive, wanted)
     return TrainingImages(
         _labelled(pool, members, *say(members)),
         _labelled(pool, held_out, *say(held_out)),
+        _labelled(pool, validation, *say(validation)),
         min(recipe.controls, len(held_out)),
         n_outputs,
     )
@@ -132,42 +144,51 @@ def _interleaved(parts: list[Tensor]) -> Tensor:
     return torch.cat([part[place : place + 1] for place in range(longest) for part in parts])
 
 
-def _with_noise(classes: Tensor, members: Tensor, n_classes: int, share: float, generator: torch.Generator) -> Tensor:
-    """Class numbers in which `share` of the members have another class, drawn evenly."""
-    n_wrong = round(share * len(members))
-    if not n_wrong:
-        return classes
-    if n_classes < 2:
+def _noise(recipe: Recipe, members: Tensor, n_classes: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """The members that get a wrong label, and how many classes further it lies, drawn evenly."""
+    n_wrong = round(recipe.label_noise * len(members))
+    if n_wrong and n_classes < 2:
         raise ConfigError("expected two classes or more beside --label-noise, found one")
     wrong = members[torch.randperm(len(members), generator=generator)[:n_wrong]]
-    shift = torch.randint(1, n_classes, (n_wrong,), generator=generator)
-    noisy = classes.clone()
-    noisy[wrong] = (classes[wrong] + shift) % n_classes
-    return noisy
+    return wrong, torch.randint(1, max(n_classes, 2), (n_wrong,), generator=generator)
+
+
+def _positive(recipe: Recipe, pool: _Pool, n_classes: int) -> Tensor | None:
+    """(N,) whether an image belongs to the group +1; None where there are no groups."""
+    if recipe.labels != "two_groups":
+        return None
+    used = pool.names[:n_classes]
+    wanted = torch.tensor(recipe.positive) if recipe.positive else used[n_classes // 2 :]
+    unknown = [number for number in wanted.tolist() if number not in used.tolist()]
+    if unknown:
+        raise ConfigError(
+            f"expected --positive among the labels {','.join(map(str, used.tolist()))}, found "
+            f"{','.join(map(str, unknown))}; name labels of {recipe.data}"
+        )
+    if len(set(wanted.tolist())) == n_classes:
+        raise ConfigError("expected two groups, found all labels on one side of --positive; name some of them, not all")
+    return torch.isin(pool.names[pool.classes], wanted)
 
 
 def _targets(
-    recipe: Recipe, pool: _Pool, classes: Tensor, n_classes: int
+    recipe: Recipe, pool: _Pool, classes: Tensor, is_positive: Tensor | None, n_classes: int
 ) -> tuple[Callable[[Tensor], tuple[Tensor, Tensor]], int]:
     """Indices to (labels, targets), and the number of outputs."""
-    if recipe.labels == "classes":
-        return lambda chosen: (classes[chosen], classes[chosen]), n_classes
+    if is_positive is not None:
+        signs = 2 * is_positive.long() - 1
+        if recipe.loss == "cross_entropy":
+            return lambda chosen: (signs[chosen], is_positive[chosen].long()), 2
+        return lambda chosen: (signs[chosen], signs[chosen].float()), 1
     if recipe.labels == "regression":
         spread = 2 * classes.float() / max(n_classes - 1, 1) - 1
         values = spread if pool.targets is None else pool.targets
         return lambda chosen: (classes[chosen], values[chosen]), 1
-    positive = torch.tensor(recipe.positive or range(n_classes // 2, n_classes))
-    is_positive = torch.isin(classes, positive)
-    used = classes < n_classes
-    if not bool((is_positive & used).any()) or not bool((~is_positive & used).any()):
+    if n_classes < 2:
         raise ConfigError(
-            f"expected two groups among the classes 0 to {n_classes - 1}, found all on one side of --positive "
-            f"{','.join(map(str, positive.tolist()))}; name some of them, not all"
+            f"expected two classes or more to tell apart in {recipe.data}, found one; add one, or take "
+            "--labels regression"
         )
-    signs = 2 * is_positive.long() - 1
-    if recipe.loss == "cross_entropy":
-        return lambda chosen: (signs[chosen], is_positive[chosen].long()), 2
-    return lambda chosen: (signs[chosen], signs[chosen].float()), 1
+    return lambda chosen: (classes[chosen], classes[chosen]), n_classes
 
 
 def _read(recipe: Recipe) -> _Pool:
@@ -175,7 +196,9 @@ def _read(recipe: Recipe) -> _Pool:
         from skimage.data import lfw_subset
 
         pixels = np.rint(np.clip(lfw_subset(), 0, 1) * 255).astype(np.uint8)  # type: ignore[no-untyped-call]
-        return _Pool(torch.from_numpy(pixels)[:, None], (torch.arange(len(pixels)) >= _N_FACES).long(), None)
+        return _Pool(
+            torch.from_numpy(pixels)[:, None], (torch.arange(len(pixels)) >= _N_FACES).long(), None, torch.arange(2)
+        )
     if recipe.data == "digits":
         return _digits()
     images = load_images(recipe.data, input_shape=None, role="reference")
@@ -185,8 +208,8 @@ def _read(recipe: Recipe) -> _Pool:
             f"expected labels with the images in {recipe.data}, found none; use class folders, or an .npz with labels"
         )
     labels = torch.zeros(len(images), dtype=torch.long) if images.labels is None else images.labels
-    numbers = torch.unique(labels, return_inverse=True)[1]
-    return _Pool((images.pixels * 255).round().to(torch.uint8), numbers, targets)
+    names, numbers = torch.unique(labels, return_inverse=True)
+    return _Pool((images.pixels * 255).round().to(torch.uint8), numbers, targets, names)
 
 
 def _digits() -> _Pool:
@@ -198,7 +221,9 @@ def _digits() -> _Pool:
         ) from None
     digits = load_digits()
     pixels = np.rint(digits.images / 16 * 255).astype(np.uint8)
-    return _Pool(torch.from_numpy(pixels)[:, None], torch.from_numpy(digits.target.astype(np.int64)), None)
+    return _Pool(
+        torch.from_numpy(pixels)[:, None], torch.from_numpy(digits.target.astype(np.int64)), None, torch.arange(10)
+    )
 
 
 def _stored_targets(source: str, n_images: int) -> Tensor | None:
@@ -207,10 +232,15 @@ def _stored_targets(source: str, n_images: int) -> Tensor | None:
     if not suffix or not Path(f"{file}.npz").is_file():
         return None
     key = f"{prefix.removeprefix(':')}_targets" if prefix else "targets"
-    with np.load(f"{file}.npz", allow_pickle=False) as archive:
-        if key not in archive:
-            return None
-        values = np.asarray(archive[key])
+    try:
+        with np.load(f"{file}.npz", allow_pickle=False) as archive:
+            if key not in archive:
+                return None
+            values = np.asarray(archive[key])
+    except ValueError:
+        raise DataError(f"expected plain numbers as {key} in {source}, found objects; store floats") from None
+    if values.dtype.kind not in "iuf":
+        values = np.empty(0)
     if values.shape != (n_images,) or not np.issubdtype(values.dtype, np.number) or not np.isfinite(values).all():
         raise DataError(
             f"expected {n_images} finite numbers as {key} in {source}, found {values.dtype} of {values.shape}; "

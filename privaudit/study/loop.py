@@ -5,6 +5,8 @@ end.
 """
 
 import math
+import signal
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -21,6 +23,7 @@ from privaudit.training.problem import TrainingProblem
 from privaudit.training.steppers import AbstractStepper
 
 _SECONDS_BETWEEN_SAVES = 30.0
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _LOOKS, _LONGEST_PAUSE = 100, 50  # looks in all, unless they would lie more epochs apart than that
 
 
@@ -70,6 +73,7 @@ class Run:
         accuracy: share of the training images on the right side, or None.
         score: of held-out images, higher is better; asked for where `limits.patience` is set.
         state_file: where the state is kept meanwhile; `mark` what it depends on.
+        seed: of what the network itself draws, as dropout does; every stretch between looks has a stream of its own.
         on_look: told about every look.
     """
 
@@ -80,6 +84,7 @@ class Run:
     score: Callable[[], float | None]
     state_file: Path
     mark: str
+    seed: int
     on_look: Callable[[Look], None]
     epoch: int = 0
     seconds: float = 0.0
@@ -143,43 +148,61 @@ class Run:
 
         Raises:
             PrivauditError: the loss is no longer a number.
-            KeyboardInterrupt: after the state has been kept.
+            KeyboardInterrupt: after the state has been kept. A signal waits for the next look: between looks weights
+                and optimiser do not belong together, and what goes on from there would end elsewhere.
         """
         look_every = max(1, min(self.limits.epochs // _LOOKS, _LONGEST_PAUSE), self.stepper.n_epochs)
         begun, saved = time.monotonic() - self.seconds, time.monotonic()
-        try:
-            while True:
-                can_go_on = True
-                target = min((self.epoch // look_every + 1) * look_every, self.limits.epochs)
-                while self.epoch < target and can_go_on:
-                    can_go_on = self.stepper.advance(self.epoch)
-                    self.epoch += self.stepper.n_epochs
+        with _deferred_signals() as asked:
+            # What was resumed may have been at its end.
+            look = self._look(is_new=False)
+            status = self._status(look, can_go_on=True) if self.epoch else ""
+            while not status:
+                can_go_on = self._advance(look_every)
                 self.seconds = time.monotonic() - begun
-                look = self._look()
+                try:
+                    look = self._look()
+                except KeyboardInterrupt:
+                    self.save()
+                    raise
                 status = self._status(look, can_go_on)
-                if status:
-                    return status, self._at_best(look)
+                if asked and not status:
+                    self.save()
+                    raise KeyboardInterrupt
                 if time.monotonic() - saved > _SECONDS_BETWEEN_SAVES:
                     self.save()
                     saved = time.monotonic()
-        except KeyboardInterrupt:
-            self.save()
-            raise
+        return status, self._at_best(look)
 
-    def _look(self) -> Look:
+    def _advance(self, look_every: int) -> bool:
+        """Go on to the next look; whether there was anywhere to go."""
+        target = min((self.epoch // look_every + 1) * look_every, self.limits.epochs)
+        can_go_on = True
+        with torch.random.fork_rng():
+            torch.manual_seed((self.seed * 1_000_003 + self.epoch) % (2**63))
+            while self.epoch < target and can_go_on:
+                can_go_on = self.stepper.advance(self.epoch)
+                self.epoch += self.stepper.n_epochs
+        return can_go_on
+
+    def _look(self, is_new: bool = True) -> Look:
+        # Batch normalisation must not learn from a look, nor dropout make its gradient random.
+        self.problem.module.eval()
         loss, residual = self.problem.look()
+        self.problem.module.train()
         if not (math.isfinite(loss) and math.isfinite(residual)):
             raise PrivauditError(
                 f"expected loss and gradient to stay numbers, found {loss:.3g} and {residual:.3g} after "
-                f"{self.epoch} epochs; lower --learning-rate"
+                f"{self.epoch} epochs; lower --learning-rate, --weight-decay or the power of the loss"
             )
         with evaluation(self.problem.module):
             score = self.score() if self.limits.patience else None
             look = Look(self.epoch, loss, self.accuracy(), residual, score, self.seconds)
-        self.on_look(look)
         if score is not None and score > self.best_score:
             self.best_score, self.best_epoch = score, self.epoch
             self.best = {name: value.detach().clone() for name, value in self.problem.module.state_dict().items()}
+        if is_new:
+            self.on_look(look)
         return look
 
     def _status(self, look: Look, can_go_on: bool) -> str:
@@ -202,6 +225,21 @@ class Run:
         loss, residual = self.problem.look()
         with evaluation(self.problem.module):
             return Look(self.best_epoch, loss, self.accuracy(), residual, self.best_score, self.seconds)
+
+
+@contextmanager
+def _deferred_signals() -> Iterator[list[int]]:
+    """Ctrl-C and a scheduler's SIGTERM are noted in what this gives, and nothing else happens; main thread only."""
+    asked: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield asked
+        return
+    before = {number: signal.signal(number, lambda number, _: asked.append(number)) for number in _SIGNALS}
+    try:
+        yield asked
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @contextmanager

@@ -169,6 +169,8 @@ def summary(row: RowRecord) -> str:
     if told:
         named = "; ".join(f"{point.label} {point.separation.direction}" for point in told if point.separation)
         return f"Separated from the baseline ({row.baseline}) in the share rebuilt: {named}."
+    if all(found.status == "not_measured" for found in compared):
+        return f"Nothing was measured that could be compared with the baseline ({row.baseline})."
     if not any(found.status == "not_separated" for found in compared):
         return f"Fewer than three seeds, so nothing is said about differences from the baseline ({row.baseline})."
     return f"None of the other settings is separated from the baseline ({row.baseline}) in the share rebuilt."
@@ -188,7 +190,7 @@ def limits(record: StudyRecord) -> tuple[str, ...]:
         "Several settings are compared with one baseline without a correction for how many there are.",
     ]
     if record.size == "small":
-        said.insert(0, "This is the small version: fewer images, seeds or settings than published. --full runs those.")
+        said.insert(0, "This is the small version of its grid: where one states a larger or a published size, --full runs it.")
     return tuple(said)
 
 

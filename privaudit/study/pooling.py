@@ -131,15 +131,16 @@ def pooled(cells: Sequence[tuple[int, CellOutcome | None]]) -> Pooled:
     done = [(seed, outcome) for seed, outcome in cells if outcome is not None and outcome.status == "done"]
     counts = [outcome.counts for _, outcome in done if outcome.counts is not None]
     trained = [outcome.training for _, outcome in done if outcome.training is not None]
-    calibrated = [one for one in counts if one.ssim_threshold is not None]
+    # Where nothing was reconstructed nothing was rebuilt, whatever the threshold would have been.
+    counted = [one for one in counts if one.ssim_threshold is not None or not one.reconstructions]
     readable = [one for one in counts if one.membership_applicable]
     return Pooled(
         seeds=tuple(seed for seed, _ in done),
         failed=sum(outcome is not None and outcome.status == "failed" for _, outcome in cells),
         not_run=sum(outcome is None for _, outcome in cells),
         uncalibrated=next((one.threshold_reason for one in counts if one.ssim_threshold is None), ""),
-        rebuilt=share_of((one.members_leaked, one.members) for one in calibrated),
-        rebuilt_controls=share_of((one.controls_leaked, one.controls) for one in calibrated),
+        rebuilt=share_of((one.members_leaked, one.members) for one in counted),
+        rebuilt_controls=share_of((one.controls_leaked, one.controls) for one in counted),
         published=share_of((one.published_members, one.members) for one in counts),
         published_controls=share_of((one.published_controls, one.controls) for one in counts),
         readable=share_of((one.membership_found, one.members) for one in readable),

@@ -20,6 +20,7 @@ Bias = Literal["first", "all"]
 Optimiser = Literal["lbfgs", "gd", "sgd", "adam", "adamw"]
 Augmentation = Literal["none", "flip", "flip_shift"]
 
+_LEAST_NOISE, _WIDEST = 0.01, 100_000
 SHIPPED = ("faces", "digits")
 _LOSS_WITHOUT_DECAY = 1e-6  # far past the point where all margins are met
 LOSSES = ("cross_entropy", "logistic", "mse", "huber", "power:P")
@@ -112,7 +113,7 @@ class Recipe(BaseModel):
     def _numbers_from_text(cls, value: object) -> object:
         """`"1000,1000"`, `"1000-1000"` or one number to a tuple."""
         if isinstance(value, str):
-            return tuple(part for part in re.split(r"[,\s-]+", value.strip()) if part)
+            return tuple(part for part in re.split(r"[,\s]+|(?<=\d)-(?=\d)", value.strip()) if part)
         return (value,) if isinstance(value, int) and not isinstance(value, bool) else value
 
     @field_validator("loss")
@@ -147,6 +148,8 @@ class Recipe(BaseModel):
     @property
     def enough(self) -> tuple[float, float]:
         """Residual and loss at which training ends; 0: never."""
+        if self.dp_noise:
+            return 0.0, 0.0  # the guarantee does not cover a look at the training set
         if self.weight_decay:
             return self.tolerance, self.stop_loss or 0.0
         return 0.0, _LOSS_WITHOUT_DECAY if self.stop_loss is None else self.stop_loss
@@ -194,8 +197,17 @@ def _contradictions(recipe: Recipe) -> Iterator[str]:
     rate = recipe.learning_rate
     if rate is not None and not (rate > 0 and math.isfinite(rate)):
         yield f"expected --learning-rate above 0, found {rate}; leave it out for a start by the optimiser"
-    if not recipe.dp_clip > 0:
+    if not (recipe.dp_clip > 0 and math.isfinite(recipe.dp_clip)):
         yield f"expected --dp-clip above 0, found {recipe.dp_clip}"
+    for name in ("seed", "data_seed"):
+        if getattr(recipe, name) >= 2**62:
+            yield f"expected --{name.replace('_', '-')} below 2^62, found {getattr(recipe, name)}"
+    if recipe.dp_noise and recipe.dp_noise < _LEAST_NOISE:
+        yield f"expected --dp-noise of 0 or at least {_LEAST_NOISE}, found {recipe.dp_noise}"
+    if max((*recipe.hidden, *recipe.channels, recipe.kernel, *recipe.positive), default=1) > _WIDEST:
+        yield f"expected widths, channels and classes of at most {_WIDEST}, found more; lower them"
+    if recipe.loss.startswith("power:") and recipe.power < 1:
+        yield f"expected a power of at least 1 in --loss power:P, found {recipe.power:g}"
     if min((*recipe.hidden, *recipe.channels), default=1) < 1:
         yield f"expected widths and channels of at least 1, found {recipe.hidden} and {recipe.channels}"
     yield from _contradicting_pairs(recipe)

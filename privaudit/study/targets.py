@@ -19,6 +19,7 @@ from privaudit.text import one_line
 from privaudit.training.problem import LossFunction
 
 Shape = tuple[int, int, int]
+MID_GREY = 0.5  # what DP-SGD subtracts instead of the mean image
 _SMALL = 1e-4  # standard deviation of the small first layer, Haim et al. 2022
 
 
@@ -183,6 +184,9 @@ def metadata(recipe: Recipe, shape: Shape, n_outputs: int, n_images: int) -> dic
     if recipe.architecture == "convnet":
         said |= {"channels": ",".join(map(str, recipe.channels)), "stride": str(recipe.stride), "padding": "none"}
         said["pool"] = recipe.pool
+    if recipe.dp_noise:
+        said |= {"preprocessing": f"pixels/255 minus {MID_GREY}", "mean": str(MID_GREY)}
+        del said["seed"]  # whoever knows it can draw the noise again
     told: dict[str, object] = {
         "batch_size": recipe.batch_size,
         "label_noise": recipe.label_noise,

@@ -29,7 +29,7 @@ from privaudit.study.interface import (
 from privaudit.study.loop import Limits, Look, Run, evaluation, told
 from privaudit.study.optimisers import choose_stepper
 from privaudit.study.recipe import Recipe
-from privaudit.study.targets import build_network, is_right, loss_function
+from privaudit.study.targets import MID_GREY, build_network, is_right, loss_function
 from privaudit.study.written import write_target
 from privaudit.training.private import PrivateSgd
 from privaudit.training.problem import TrainingProblem
@@ -63,7 +63,9 @@ def train_target(
     listener.stage("load", f"images from {recipe.data}")
     place = choose_device(device)
     images = choose_images(recipe)
+    # The mean image would tell of the training set what DP-SGD is meant not to.
     mean = _inputs(images.members.pixels, torch.zeros(1)).mean(0)
+    mean = torch.full_like(mean, MID_GREY) if recipe.dp_noise else mean
     network = build_network(recipe, images.shape, images.n_outputs).to(place).train()
     problem = TrainingProblem(
         network,
@@ -78,14 +80,16 @@ def train_target(
     )
     stepper = choose_stepper(recipe, problem)
     held_out = _Evaluator(recipe, network, images.held_out, mean)
+    validation = _Evaluator(recipe, network, images.validation, mean)
     run = Run(
         problem=problem,
         stepper=stepper,
         limits=Limits(recipe.epochs, *recipe.enough, recipe.early_stopping),
         accuracy=lambda: _accuracy(is_right(recipe, network(problem.inputs), problem.targets)),
-        score=held_out.score,
+        score=validation.score,
         state_file=out / STATE_FILE,
         mark=_mark(recipe, images),
+        seed=recipe.seed,
         on_look=lambda look: None,
     )
     _begin(run, recipe, out, listener, resume)
@@ -148,7 +152,10 @@ def _lines(log: Path) -> list[str]:
 def _mark(recipe: Recipe, images: TrainingImages) -> str:
     """What a state depends on."""
     digest = hashlib.sha256(f"{__version__} {torch.__version__} {recipe.model_dump_json()}".encode())
-    digest.update(images.members.pixels.numpy().tobytes())
+    for values in (images.members.pixels, images.members.targets):
+        digest.update(values.numpy().tobytes())
+    for source in recipe.code:
+        digest.update(Path(source.rpartition(":")[0]).read_bytes())
     return digest.hexdigest()
 
 

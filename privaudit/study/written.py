@@ -52,6 +52,7 @@ def write_target(
         for name, part in (("member", images.members), ("control", controls))
         for kind, values in (("images", _channels_last(part.pixels)), ("labels", part.labels.numpy()))
     }
+    (out / MODEL_FILE).unlink(missing_ok=True)  # an earlier one would belong to other images
     write_private(out / IMAGES_FILE, _saved(lambda stream: np.savez(stream, **arrays)))
     write_private(mean_file(out / MODEL_FILE), _saved(lambda stream: np.save(stream, mean.numpy())))
     write_private(out / SETTINGS_FILE, as_toml({"": _repeatable(recipe)}).encode())

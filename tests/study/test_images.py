@@ -50,11 +50,11 @@ def test_two_groups_are_signs_for_one_output_and_classes_for_cross_entropy(tmp_p
     recipe = Recipe(data=str(tmp_path / "x.npz"), images_per_class=2, labels="two_groups", loss="mse", positive=(0, 3))
     chosen = choose_images(recipe)
     assert chosen.n_outputs == 1
-    assert chosen.members.targets.tolist() == [1.0, 1, -1, -1, -1, -1, 1, 1]
+    assert chosen.members.targets.tolist() == [1.0] * 4 + [-1.0] * 4
     softmax = choose_images(recipe.model_copy(update={"loss": "cross_entropy"}))
     assert softmax.n_outputs == 2
-    assert softmax.members.targets.tolist() == [1, 1, 0, 0, 0, 0, 1, 1]
-    assert softmax.members.labels.tolist() == [1, 1, -1, -1, -1, -1, 1, 1]
+    assert softmax.members.targets.tolist() == [1] * 4 + [0] * 4
+    assert softmax.members.labels.tolist() == [1] * 4 + [-1] * 4
     upper = choose_images(recipe.model_copy(update={"positive": ()}))
     assert upper.members.targets.tolist() == [-1.0] * 4 + [1.0] * 4
 
@@ -90,13 +90,35 @@ def test_label_noise_changes_that_share_of_the_training_labels_and_no_others(tmp
     assert torch.equal(clean.held_out.labels, noisy.held_out.labels)
 
 
+def test_label_noise_turns_that_share_of_two_groups(tmp_path):
+    archive(tmp_path / "x.npz")
+    recipe = Recipe(data=str(tmp_path / "x.npz"), images_per_class=5, labels="two_groups", loss="mse")
+    clean, noisy = choose_images(recipe), choose_images(recipe.model_copy(update={"label_noise": 0.3}))
+    assert int((clean.members.targets != noisy.members.targets).sum()) == 6
+    assert torch.equal(clean.held_out.targets, noisy.held_out.targets)
+
+
+def test_early_stopping_looks_at_images_of_its_own(tmp_path):
+    archive(tmp_path / "x.npz")
+    recipe = Recipe(data=str(tmp_path / "x.npz"), images_per_class=2, early_stopping=5, optimiser="adam")
+    chosen = choose_images(recipe)
+    parts = [
+        {p.numpy().tobytes() for p in part.pixels} for part in (chosen.members, chosen.held_out, chosen.validation)
+    ]
+    assert [len(part) for part in parts] == [8, 11, 5]
+    assert len(set.union(*parts)) == 24 and chosen.n_controls == 11
+    assert len(choose_images(recipe.model_copy(update={"early_stopping": 0})).validation) == 0
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
         ({"classes": 5}, "--classes of at most 4"),
         ({"images_per_class": 6}, "more than 6 images of every class"),
-        ({"labels": "two_groups", "positive": (0, 1, 2, 3), "loss": "mse"}, "all on one side of --positive"),
+        ({"labels": "two_groups", "positive": (0, 3, 6, 9), "loss": "mse"}, "found all labels on one side"),
         ({"data": "nowhere.npz"}, "found no such file"),
+        ({"labels": "two_groups", "positive": (0, 1), "loss": "mse"}, "--positive among the labels 0,3,6,9, found 1"),
+        ({"classes": 1}, "two classes or more to tell apart"),
         ({"classes": 1, "label_noise": 0.5}, "two classes or more beside --label-noise"),
     ],
 )

@@ -31,8 +31,8 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """What training and scan were asked for; `raises` in it is raised by the scan."""
     seen: dict[str, Any] = {"result": RESULT}
 
-    def train_target(recipe, out, listener, *, resume=False):
-        seen.update(recipe=recipe, out=out, resume=resume)
+    def train_target(recipe, out, listener, *, resume=False, device="auto"):
+        seen.update(recipe=recipe, out=out, resume=resume, device=device)
         out.mkdir(exist_ok=True)
         return TrainedTarget(out / "model.safetensors", out / "images.npz", training())
 

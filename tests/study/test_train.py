@@ -62,7 +62,7 @@ def test_what_is_written_is_what_a_scan_reads(case, tmp_path):
     assert looks[-1]["epoch"] >= summary["epochs"] and looks == sorted(looks, key=lambda look: look["epoch"])
     with np.load(tmp_path / "images.npz") as archive:
         assert archive["member_images"].shape == (20, 8, 8) and archive["control_images"].shape == (120, 8, 8)
-        mean = (archive["member_images"] / 255).mean(0)
+        mean = np.full((8, 8), 0.5) if case == "private" else (archive["member_images"] / 255).mean(0)
     assert np.allclose(np.load(tmp_path / "model.mean.npy")[0], mean, atol=1e-6)
     assert (summary["epsilon"] is not None) == (case == "private")
     assert (summary["accuracy"] is None) == (case == "regression")
@@ -108,7 +108,7 @@ def test_early_stopping_keeps_the_best_weights(tmp_path):
     best = max(looks, key=lambda look: look["held_out_score"])
     assert target.summary.status == "stopped_early"
     assert target.summary.epochs == best["epoch"] < looks[-1]["epoch"]
-    assert target.summary.held_out_accuracy == pytest.approx(best["held_out_score"])
+    assert target.summary.held_out < 1797 - 20 - 500  # a third of what is left was looked at
 
 
 def test_a_diverging_training_is_one_line_and_leaves_no_checkpoint(tmp_path):
@@ -167,6 +167,41 @@ def test_killed_at_a_random_moment_it_resumes_to_the_same_bytes(tmp_path):
     assert cut.wait() == -signal.SIGKILL
     subprocess.run(command(tmp_path / "cut", "--resume"), check=True, capture_output=True, timeout=120)
     assert (tmp_path / "cut/model.safetensors").read_bytes() == (tmp_path / "whole/model.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_at_a_random_moment_and_resume_end_with_the_same_bytes(number, tmp_path):
+    """It lands inside a line search; the state that is kept must not."""
+    options = ["--data", "digits", "--images-per-class", "20", "--hidden", "300,300", "--epochs", "400",
+               "--tolerance", "0", "-q"]  # fmt: skip
+    code = "import sys, torch; torch.set_num_threads(1); from privaudit.cli import run; sys.exit(run(sys.argv[1:]))"
+
+    def command(out, *more):
+        return [sys.executable, "-c", code, "train", *options, "--out", str(out), *more]
+
+    subprocess.run(command(tmp_path / "whole"), check=True, capture_output=True, timeout=120)
+    cut = subprocess.Popen(command(tmp_path / "cut"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 60
+    log = tmp_path / "cut" / "training.jsonl"
+    while not (log.exists() and len(log.read_text().splitlines()) >= 3):
+        assert time.monotonic() < deadline and cut.poll() is None
+        time.sleep(0.01)
+    time.sleep(0.037)
+    cut.send_signal(number)
+    assert cut.wait(30) == 130
+    assert not (tmp_path / "cut/model.safetensors").exists()
+    subprocess.run(command(tmp_path / "cut", "--resume"), check=True, capture_output=True, timeout=120)
+    assert (tmp_path / "cut/model.safetensors").read_bytes() == (tmp_path / "whole/model.safetensors").read_bytes()
+
+
+def test_a_network_with_dropout_is_deterministic_too(tmp_path):
+    (tmp_path / "own.py").write_text(
+        "from torch import nn\n\ndef net():\n    return nn.Sequential(nn.Flatten(), nn.Linear(64, 20), nn.ReLU(), "
+        "nn.Dropout(0.5), nn.Linear(20, 10))\n"
+    )
+    options = {"architecture": f"{tmp_path}/own.py:net", "optimiser": "sgd", "batch_size": 5, "epochs": 20}
+    first, second = (trained(tmp_path / name, **options).model.read_bytes() for name in "ab")
+    assert first == second
 
 
 def test_a_state_of_other_settings_is_not_taken_up_and_a_damaged_one_is_refused(tmp_path):
