@@ -27,7 +27,7 @@ DOCS = "docs"
 OUTSIDE = "project"
 PAGES_OUTSIDE = ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "benchmarks/RESULTS.md")
 FOLDERS_OUTSIDE = ("benchmarks", "examples", "examples/leaking", "examples/not-leaking", "schemas", "schemas/history")
-FILES_OUTSIDE = ("action.yml",)
+FILES_OUTSIDE = ("action.yml", "examples/study/study.html")
 _INLINE_MATH = r"(?<![\\$\w])\$(?![\s$])([^$\n]*[^$\s\\])\$(?![\w$])"
 
 

@@ -79,8 +79,19 @@ def study(
     is_quiet = quiet or as_json
     with stdout_for_results_only():
         is_interrupted = False if render else _run(rows, out, jobs, (is_quiet, verbose, no_progress))
-    command = shlex.join(["privaudit", *(context.obj or ["study"])])
+    command = shlex.join(["privaudit", *map(_shown, context.obj or ["study"])])
     return _finish(record_of(rows, out, title, full, command), out, reveal, as_json, quiet, is_interrupted)
+
+
+def _shown(word: str) -> str:
+    """A word of the command line without the folders of this machine, which the page's readers need not know."""
+    from privaudit.study.cells import without_folders
+
+    name, sign, value = word.partition("=")
+    path = value if sign else word
+    if not Path(path).is_absolute():
+        return word
+    return f"{name}{sign}{without_folders(path)}" if sign else without_folders(path)
 
 
 def _refuse_selection(*given: object) -> None:

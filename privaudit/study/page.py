@@ -190,7 +190,9 @@ def limits(record: StudyRecord) -> tuple[str, ...]:
         "Several settings are compared with one baseline without a correction for how many there are.",
     ]
     if record.size == "small":
-        said.insert(0, "This is the small version of its grid: where one states a larger or a published size, --full runs it.")
+        said.insert(
+            0, "This is the small version of its grid: where one states a larger or a published size, --full runs it."
+        )
     return tuple(said)
 
 

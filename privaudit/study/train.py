@@ -33,6 +33,7 @@ from privaudit.study.targets import MID_GREY, build_network, is_right, loss_func
 from privaudit.study.written import write_target
 from privaudit.training.private import PrivateSgd
 from privaudit.training.problem import TrainingProblem
+from privaudit.training.steppers import AbstractStepper
 
 STATE_FILE = "training-state.pt"
 _EVALUATED_AT_ONCE = 1000  # images
@@ -94,17 +95,31 @@ def train_target(
     )
     _begin(run, recipe, out, listener, resume)
     status, look = run.go()
+    summary = _summary(status, look, images, network, held_out, stepper)
+    write_target(out, recipe, network, mean, images, summary)
+    (out / STATE_FILE).unlink(missing_ok=True)
+    return TrainedTarget(out / MODEL_FILE, out / IMAGES_FILE, summary)
+
+
+def _summary(
+    status: str,
+    look: Look,
+    images: TrainingImages,
+    network: nn.Module,
+    held_out: "_Evaluator",
+    stepper: AbstractStepper,
+) -> TrainingSummary:
     with evaluation(network):
         held_out_accuracy, held_out_loss = held_out.accuracy(), held_out.loss()
     delta = 1 / (10 * len(images.members))
     is_private = isinstance(stepper, PrivateSgd)
-    summary = TrainingSummary(
+    return TrainingSummary(
         status=status,
         images=len(images.members),
         controls=images.n_controls,
         held_out=len(images.held_out),
         outputs=images.n_outputs,
-        parameters=n_parameters,
+        parameters=sum(p.numel() for p in network.parameters()),
         epochs=look.epoch,
         loss=look.loss,
         accuracy=look.accuracy,
@@ -115,9 +130,6 @@ def train_target(
         delta=delta if is_private else None,
         seconds=look.seconds,
     )
-    write_target(out, recipe, network, mean, images, summary)
-    (out / STATE_FILE).unlink(missing_ok=True)
-    return TrainedTarget(out / MODEL_FILE, out / IMAGES_FILE, summary)
 
 
 def _begin(run: Run, recipe: Recipe, out: Path, listener: ProgressListener, resume: bool) -> None:
