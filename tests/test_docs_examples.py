@@ -171,6 +171,10 @@ def test_a_benchmark_takes_the_arguments_it_was_run_with(command: str, monkeypat
     """They need hours, or data that do not ship: the script exists and its parser accepts them; no more is run."""
     words = [word for word in shlex.split(command) if not re.fullmatch(r"[A-Z_]+=\S*", word)]
     assert words[0] == "python"
+    if words[1:3] == ["-m", "privaudit"]:
+        group: Any = typer.main.get_command(app)
+        group.commands[words[3]].make_context(words[3], words[4:])
+        return
 
     class Parsed(Exception):
         pass
