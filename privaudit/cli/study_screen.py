@@ -32,22 +32,24 @@ def list_screen(rows: "Sequence[Row]", states: dict[str, str]) -> None:
 def study_screen(record: "StudyRecord", files: Sequence[Path], code: int) -> None:
     """Points with their counts, what failed, the files, what it comes to last."""
     from privaudit.report import words
-    from privaudit.study.wording import counts_words, separation_words
+    from privaudit.study.wording import interval_words, separation_word
 
     screen = Screen()
     lines = [
         (
             row.name,
             point.label,
-            counts_words(point.pooled.rebuilt),
+            "–" if point.pooled.rebuilt is None else words.of(point.pooled.rebuilt.found, point.pooled.rebuilt.total),
+            interval_words(point.pooled.rebuilt),
             "–" if (accuracy := point.pooled.held_out_accuracy) is None else words.percent(accuracy.mean),
-            separation_words(point.separation),
+            separation_word(point.separation),
         )
         for row in record.rows
         for point in row.points
     ]
     screen.gap()
-    screen.table(("row", "setting", "rebuilt", "held-out accuracy", "against the baseline"), lines, n_titles=2)
+    titles = ("row", "setting", "rebuilt", "95 % interval", "accuracy", "differs")
+    screen.table(titles, lines, right=("rebuilt", "accuracy"), whole=("row", "rebuilt", "95 % interval"), n_titles=2)
     failed = [cell for cell in record.cells if cell.status == "failed"]
     if failed:
         screen.gap()

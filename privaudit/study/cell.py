@@ -171,11 +171,13 @@ def _end_with_parent() -> None:
     A study that was killed would otherwise leave networks in training behind, which the next one starts again.
     """
 
+    descriptor = sys.stdin.fileno()
+
     def watch() -> None:
-        sys.stdin.buffer.read()
+        os.read(descriptor, 1)  # not sys.stdin, whose lock this thread would hold when the interpreter shuts down
         os._exit(ExitCode.INTERRUPTED)
 
-    if stat.S_ISFIFO(os.fstat(sys.stdin.fileno()).st_mode):  # by hand it is a terminal or nothing
+    if stat.S_ISFIFO(os.fstat(descriptor).st_mode):  # by hand it is a terminal or nothing
         threading.Thread(target=watch, daemon=True).start()
 
 

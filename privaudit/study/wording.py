@@ -51,6 +51,18 @@ def separation_words(found: Separation | None) -> str:
     }[found.status]
 
 
+def separation_word(found: Separation | None) -> str:
+    """The same in a word, for narrow tables."""
+    if found is None:
+        return "baseline"
+    return {
+        "separated": found.direction,
+        "not_separated": "not shown",
+        "fewer_than_three_seeds": "too few",
+        "not_measured": "–",
+    }[found.status]
+
+
 def tally_words(tally: dict[str, int]) -> str:
     """`leak found 2, inconclusive 1`; of a single kind its name alone."""
     named = [name.replace("_", " ") for name in tally]

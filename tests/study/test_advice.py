@@ -25,6 +25,7 @@ def test_every_number_is_a_count_of_the_study():
             for row in record.rows
             for point in row.points
             if point.label == effect["change"] and row.baseline == effect["baseline"]
+            if ("2 classes" in effect["network"]) == (record.cells_at(row.name, point.label)[0].fields["classes"] == 2)
         )
         cells = [cell for cell in record.cells_at(row.name, point.label) if cell.status == "done"]
         assert len(cells) >= 3
@@ -32,6 +33,15 @@ def test_every_number_is_a_count_of_the_study():
         assert effect["rebuilt"].startswith(f"{found} of {total} (")
         accuracy = sum(cell.training.held_out_accuracy for cell in cells) / len(cells)
         assert effect["accuracy"] == f"{accuracy:.0%}".replace("%", " %")
+
+
+def test_what_lowers_comes_first_and_other_data_is_left_out():
+    found = measured(read_record(STUDY))["effects"]
+    order = ["less is rebuilt", "no difference shown", "more is rebuilt"]
+    ranks = [order.index(effect["difference"]) for effect in found]
+    assert ranks == sorted(ranks) and len(set(ranks)) == 3
+    assert not any(effect["baseline"] == "faces and backgrounds" for effect in found)
+    assert {effect["network"] for effect in found} >= {"MLP 1000-1000, 20 images of 2 classes of cifar10"}
 
 
 def test_a_setting_with_fewer_than_three_seeds_is_left_out(tmp_path):
