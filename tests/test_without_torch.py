@@ -125,7 +125,7 @@ def test_report(run: Runner, tmp_path: Path) -> None:
 def test_a_study_is_rendered_from_its_record(run: Runner, tmp_path: Path) -> None:
     some = rows()
     fill(tmp_path / "o", some)
-    write_record(tmp_path / "o" / RECORD_FILE, record_of(some, tmp_path / "o", "T", False, ""))
+    write_record(tmp_path / "o" / RECORD_FILE, record_of(some, tmp_path / "o", "T", "small", ""))
     completed = run("study", "--render", "--out", "o")
     assert completed.returncode == 2, completed.stderr  # one of its cells failed
     assert completed.stdout == "o/study.html\n"

@@ -27,15 +27,14 @@ def demo(
     Needs no input and no network. Prints the paths of both HTML reports to stdout, or with --json both results. Exit
     code 0 means that both verdicts came out as they must.
     """
-    from privaudit.cli.output import require_writable
+    from privaudit.cli.output import sole_use
     from privaudit.cli.progress import listener_for
     from privaudit.config import check_options
     from privaudit.demo import run_demo
 
     time_limit_s = check_options(time_limit_s=time_limit)["time_limit_s"]
-    require_writable(out)
     is_quiet = quiet or as_json
-    with stdout_for_results_only(), listener_for(is_quiet, verbose, no_progress) as listener:
+    with sole_use(out), stdout_for_results_only(), listener_for(is_quiet, verbose, no_progress) as listener:
         outcome = run_demo(out, listener, time_limit_s)
     if as_json:
         results = {"leaky": outcome.leaky.result, "untrained": outcome.untrained.result}

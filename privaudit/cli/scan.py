@@ -34,17 +34,17 @@ def scan(
 
     Only --reference and --control together allow a false-positive rate; without them the verdict is inconclusive.
     """
-    from privaudit.cli.output import require_writable
+    from privaudit.cli.output import sole_use
     from privaudit.cli.progress import listener_for
     from privaudit.progress import JsonLinesListener, Tee
 
     is_quiet = quiet or as_json
     effective = effective_settings(model, settings, is_quiet, verbose)
-    require_writable(effective.out)
     command = shlex.join(["privaudit", *(context.obj or ["scan", str(model)])])
     shown = listener_for(is_quiet, verbose, no_progress)
     # The redirection is the outer one: bars put back the stdout that they found, when they end.
-    with stdout_for_results_only(), shown as people, JsonLinesListener(effective.out / "progress.jsonl") as log:
+    log_file = effective.out / "progress.jsonl"
+    with sole_use(effective.out), stdout_for_results_only(), shown as people, JsonLinesListener(log_file) as log:
         outcome = _run(effective, Tee(people, log), command)
     code = _exit_code(outcome, effective.exit_zero)
     if not is_quiet:

@@ -2,7 +2,8 @@
 
 import json
 import shlex
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,11 +11,12 @@ import typer
 
 from privaudit.cli.console import emit, emit_json, stdout_for_results_only
 from privaudit.cli.options import AsJson, NoProgress, Quiet, Verbose
-from privaudit.errors import ConfigError, ExitCode, StudyError
+from privaudit.errors import ConfigError, ExitCode, PrivauditError, StudyError
 
 if TYPE_CHECKING:
     from privaudit.study.cells import Row
-    from privaudit.study.record import StudyRecord
+    from privaudit.study.grid_file import GridFile
+    from privaudit.study.record import Size, StudyRecord
 
 GridArgument = Annotated[Path | None, typer.Argument(metavar="GRID.toml", help="What to train and scan.")]
 
@@ -69,18 +71,22 @@ def study(
 
         _refuse_selection(row, data, seeds, list_only, full)
         return _finish(read_record(out / RECORD_FILE), out, reveal, as_json, quiet, is_interrupted=False)
-    title, rows = _rows(grid, paper, full, row or [], data or [], seeds, allow_code)
+    file = _grid(grid, paper)
+    rows, every = _rows(file, grid, full, row or [], data or [], seeds, allow_code)
     if list_only:
         return _list(rows, out, as_json)
-    from privaudit.cli.output import require_writable
+    from privaudit.cli.output import sole_use
     from privaudit.study.record import record_of
+    from privaudit.study.run import with_earlier_rows
 
-    require_writable(out)
     is_quiet = quiet or as_json
-    with stdout_for_results_only():
-        is_interrupted = False if render else _run(rows, out, jobs, (is_quiet, verbose, no_progress))
     command = shlex.join(["privaudit", *map(_shown, context.obj or ["study"])])
-    return _finish(record_of(rows, out, title, full, command), out, reveal, as_json, quiet, is_interrupted)
+    with sole_use(out):
+        with stdout_for_results_only():
+            is_interrupted = False if render else _run(rows, out, jobs, (is_quiet, verbose, no_progress))
+        size: Size = "only" if not file.has_full else "full" if full else "small"
+        record = record_of(with_earlier_rows(rows, every, out), out, file.title, size, command)
+        return _finish(record, out, reveal, as_json, quiet, is_interrupted, {row.name for row in rows})
 
 
 def _shown(word: str) -> str:
@@ -102,23 +108,27 @@ def _refuse_selection(*given: object) -> None:
         )
 
 
-def _rows(
-    grid: Path | None,
-    is_paper: bool,
-    is_full: bool,
-    names: Sequence[str],
-    data: Sequence[str],
-    seeds: str | None,
-    allows_code: bool,
-) -> "tuple[str, tuple[Row, ...]]":
-    """Title and rows that were asked for, checked."""
-    from privaudit.study.cells import Choices, rows_of
+def _grid(grid: Path | None, is_paper: bool) -> "GridFile":
     from privaudit.study.grid_file import paper_grid, read_grid_file
 
     if (grid is None) is not is_paper:
         found = "neither" if grid is None else "both"
         raise ConfigError(f"expected GRID.toml or --paper, found {found}; name what to run")
-    file = paper_grid() if grid is None else read_grid_file(grid)
+    return paper_grid() if grid is None else read_grid_file(grid)
+
+
+def _rows(
+    file: "GridFile",
+    grid: Path | None,
+    is_full: bool,
+    names: Sequence[str],
+    data: Sequence[str],
+    seeds: str | None,
+    allows_code: bool,
+) -> "tuple[tuple[Row, ...], tuple[Row, ...]]":
+    """Rows that were asked for, and every row of the file, checked."""
+    from privaudit.study.cells import Choices, rows_of
+
     choices = Choices(
         is_full=is_full,
         rows=tuple(names),
@@ -127,7 +137,13 @@ def _rows(
         allows_code=allows_code,
         folder=Path() if grid is None else grid.parent,
     )
-    return file.title, rows_of(file, choices)
+    chosen = rows_of(file, choices)
+    if not names:
+        return chosen, chosen
+    try:
+        return chosen, rows_of(file, replace(choices, rows=()))
+    except PrivauditError:  # what was not asked for need not be right, nor its data be there
+        return chosen, chosen
 
 
 def _named_source(text: str) -> tuple[str, str]:
@@ -184,13 +200,19 @@ def _run(rows: "Sequence[Row]", out: Path, jobs: str, how: tuple[bool, int, bool
 
 
 def _finish(
-    record: "StudyRecord", out: Path, reveal: bool, as_json: bool, is_quiet: bool, is_interrupted: bool
+    record: "StudyRecord",
+    out: Path,
+    reveal: bool,
+    as_json: bool,
+    is_quiet: bool,
+    is_interrupted: bool,
+    asked: Container[str] | None = None,
 ) -> None:
-    """Write, show, and leave with the exit code."""
+    """Write, show, and leave with the exit code, which is that of the rows that were asked for; None: of all."""
     from privaudit.study.page import write_study
 
     files = write_study(out, record, reveal)
-    failed = [cell for cell in record.cells if cell.status == "failed"]
+    failed = [cell for cell in record.cells if cell.status == "failed" and (asked is None or cell.row in asked)]
     code = ExitCode.INTERRUPTED if is_interrupted else ExitCode.ERROR if failed else ExitCode.NO_LEAK_FOUND
     if not (is_quiet or as_json):
         from privaudit.cli.console import say

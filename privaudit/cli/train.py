@@ -43,7 +43,7 @@ _OPTIONS: Mapping[str, tuple[str, str]] = {
     "schedule": ("constant|cosine", "Of the learning rate. Default: constant."),
     "momentum": ("SHARE", "Of gd and sgd. Default: 0."),
     "batch_size": ("N", "Images a step. Default: all."),
-    "epochs": ("N", "Passes over the data at most; of lbfgs, steps. Default: 2000."),
+    "epochs": ("N", "Passes over the data at most; of lbfgs, steps, 20 at a time. Default: 2000."),
     "tolerance": ("RESIDUAL", "Stationarity residual that is enough, with weight decay; 0: go on. Default: 0.1."),
     "stop_loss": ("LOSS", "Mean loss that is enough; 0: go on. Default: 1e-6 without weight decay, else 0."),
     "early_stopping": (
@@ -101,18 +101,22 @@ def train(
     `privaudit scan DIR/model.safetensors` needs no options. Prints the path of the checkpoint to stdout, or with --json
     how training ended.
     """
-    from privaudit.cli.output import require_writable
+    from privaudit.cli.output import sole_use
     from privaudit.cli.progress import listener_for
 
     recipe = _recipe(settings_file, settings)
-    require_writable(out)
     is_quiet = quiet or as_json
     for source in () if is_quiet else recipe.code:
         say(f"running code from {source}")
-    with stdout_for_results_only(), listener_for(is_quiet, verbose, no_progress) as listener:
-        from privaudit.study.train import train_target
+    with sole_use(out), stdout_for_results_only(), listener_for(is_quiet, verbose, no_progress) as listener:
+        from privaudit.study.train import STATE_FILE, train_target
 
-        trained = train_target(recipe, out, listener, resume=resume, device=device)
+        try:
+            trained = train_target(recipe, out, listener, resume=resume, device=device)
+        except KeyboardInterrupt:
+            if (out / STATE_FILE).is_file():
+                listener.note(f"what was trained is kept in {out}; the same command with --resume goes on")
+            raise
     if as_json:
         emit_json(trained.summary.model_dump_json(indent=1))
         return

@@ -140,7 +140,7 @@ def _ended(one: _Running, status: JobStatus, reason: str) -> JobEnd:
 def _why(code: int, job: Job) -> str:
     """One line for an exit code that is not 0."""
     if code < 0:
-        hint = ", most likely out of memory" if -code == getattr(signal, "SIGKILL", 9) else ""
+        hint = ", which the system sends when memory runs out" if -code == getattr(signal, "SIGKILL", 9) else ""
         return f"killed by signal {-code}{_signal_name(-code)}{hint}"
     said = _last_line(job)
     return f"exit code {code}" + (f": {said}" if said else "")

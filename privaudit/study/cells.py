@@ -107,7 +107,25 @@ def rows_of(grid: GridFile, choices: Choices) -> tuple[Row, ...]:
     if unused:
         names = ", ".join(grid.data) or "none"
         raise ConfigError(f"expected --data for a name of the table [data], which has {names}, found {unused[0]!r}")
-    return tuple(_row(grid, row, choices) for name, row in known.items() if not choices.rows or name in choices.rows)
+    return tuple(_row(grid, row, choices) for row in known.values() if _is_chosen(row, choices))
+
+
+def _is_chosen(table: RowTable, choices: Choices) -> bool:
+    """All but optional ones where none is named; of those only the ones whose data are."""
+    if choices.rows:
+        return table.name in choices.rows
+    names = {
+        value.removeprefix("$") for value in _strings(table.model_dump(include={"train", "grid", "point", "full"}))
+    }
+    return not table.optional or not names.isdisjoint(choices.data or {})
+
+
+def _strings(value: object) -> Iterator[str]:
+    """Every text in nested tables and lists."""
+    if isinstance(value, str):
+        yield value
+    for inner in value.values() if isinstance(value, Mapping) else value if isinstance(value, list | tuple) else ():
+        yield from _strings(inner)
 
 
 def _row(grid: GridFile, table: RowTable, choices: Choices) -> Row:

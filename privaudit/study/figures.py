@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator, PercentFormatter
+from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator, PercentFormatter
 from matplotlib.transforms import ScaledTranslation, Transform
 
 from privaudit.report import words
@@ -33,6 +33,7 @@ LOOKS = (
 
 PUBLISHED_SSIM = 0.4
 _WIDE_RATIO = 10
+_NARROWEST = 0.04  # of an axis of accuracies, so that its ticks are whole percents
 _DODGE_POINTS = 3.0
 """Between marks of two lines at one place."""
 
@@ -70,7 +71,11 @@ def _along(name: str, title: str, axis: Axis) -> Chart:
         _share_axis(axes[0], "images rebuilt")
         if has_accuracy:
             axes[1].set_ylabel("held-out\naccuracy")
-            axes[1].yaxis.set_major_formatter(PercentFormatter(1))
+            low, high = axes[1].get_ylim()
+            spare = max(0.0, _NARROWEST - (high - low)) / 2
+            axes[1].set_ylim(low - spare, high + spare)
+            axes[1].yaxis.set_major_locator(MaxNLocator(3, steps=[1, 2, 5, 10]))
+            axes[1].yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
             axes[1].grid(True, axis="y", linewidth=0.6)
         axes[-1].set_xlabel(axis.words)
         legend(figure, axes[0])

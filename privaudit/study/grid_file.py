@@ -14,6 +14,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, ValidationError, field_validator, model_validator
 
 from privaudit.errors import ConfigError
+from privaudit.study.recipe import LARGEST_SEED
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
@@ -47,6 +48,8 @@ class Settings(BaseModel):
     def _some_and_distinct(cls, value: tuple[int, ...] | None) -> tuple[int, ...] | None:
         if value is not None and (not value or len(set(value)) < len(value)):
             raise ConfigError(f"expected at least one seed and none twice, found seeds = {list(value)}")
+        if value is not None and max(value) >= LARGEST_SEED:
+            raise ConfigError(f"expected seeds below 2^62, found seeds = {list(value)}")
         return value
 
 
@@ -60,6 +63,7 @@ class RowTable(Settings):
         published: where the setting was published.
         gpu_minutes: expected time of the published size on one data-centre GPU.
         baseline: label of the point that the others are compared with; empty: the first.
+        optional: left out unless it is named, or its data are: for images that not everybody has.
         full: what is different at the published size.
     """
 
@@ -67,8 +71,9 @@ class RowTable(Settings):
     title: str = ""
     shows: str = ""
     published: str = ""
-    gpu_minutes: float | None = Field(default=None, ge=0, strict=False)
+    gpu_minutes: float | None = Field(default=None, ge=0, strict=False, allow_inf_nan=False)
     baseline: str = ""
+    optional: bool = False
     full: Settings = Settings()
 
     @field_validator("name")
@@ -94,7 +99,7 @@ class GridFile(Settings):
     title: str = "Study"
     shows: str = ""
     published: str = ""
-    gpu_minutes: float | None = Field(default=None, ge=0, strict=False)
+    gpu_minutes: float | None = Field(default=None, ge=0, strict=False, allow_inf_nan=False)
     baseline: str = ""
     data: dict[str, str] = {}
     row: tuple[RowTable, ...] = ()
@@ -108,6 +113,8 @@ class GridFile(Settings):
     @model_validator(mode="after")
     def _refuse_contradictions(self) -> "GridFile":
         if not self.row:
+            if not self.model_fields_set - {"title", "data"}:
+                raise ConfigError("expected a grid, a point, a row or settings, found none; docs/study.md shows one")
             return self
         for key in ("grid", "point", "baseline", "shows", "published", "gpu_minutes"):
             if getattr(self, key):
@@ -119,6 +126,11 @@ class GridFile(Settings):
         if twice is not None:
             raise ConfigError(f"expected rows with different names, found {twice!r} twice; rename one")
         return self
+
+    @property
+    def has_full(self) -> bool:
+        """Whether it says what is different at a published size."""
+        return any(full != Settings() for full in (self.full, *(row.full for row in self.row)))
 
     def rows(self) -> tuple[RowTable, ...]:
         """The rows, of a file without any the file itself."""

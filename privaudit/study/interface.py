@@ -32,6 +32,7 @@ class TrainingSummary(BaseModel):
             `‖∇ loss‖ / ‖θ‖`.
         epsilon: of (ε, δ) differential privacy with `delta`; None without DP-SGD.
         seconds: of training.
+        fingerprint: of settings, images and versions: what is finished is not trained again where it is the same.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -51,6 +52,7 @@ class TrainingSummary(BaseModel):
     epsilon: float | None = None
     delta: float | None = None
     seconds: float
+    fingerprint: str = ""
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,9 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
+from privaudit.errors import ConfigError
 from privaudit.study.recipe import Recipe
 from privaudit.training.private import PrivateSgd
 from privaudit.training.problem import TrainingProblem
@@ -21,8 +23,9 @@ def choose_stepper(recipe: Recipe, problem: TrainingProblem) -> AbstractStepper:
     """What moves the parameters.
 
     Raises:
-        ConfigError: DP-SGD without Opacus, or for a network that it refuses.
+        ConfigError: DP-SGD without Opacus, or for a network that it refuses; batch normalisation of a single image.
     """
+    _refuse_batch_of_one(recipe, problem)
     if recipe.optimiser == "lbfgs":
         return Lbfgs(problem)
     rate = recipe.learning_rate or _RATES[recipe.optimiser]
@@ -45,6 +48,17 @@ def choose_stepper(recipe: Recipe, problem: TrainingProblem) -> AbstractStepper:
     if recipe.dp_noise:
         return PrivateSgd(problem, optimiser, plan, recipe.dp_noise, recipe.dp_clip)
     return FirstOrder(problem, optimiser, plan)
+
+
+def _refuse_batch_of_one(recipe: Recipe, problem: TrainingProblem) -> None:
+    """Batch normalisation has no variance of one image, and PyTorch ends with an error in the middle of an epoch."""
+    n_images = len(problem.inputs)
+    last = n_images % recipe.batch_size if recipe.batch_size else n_images
+    if 1 in (last, recipe.batch_size) and any(isinstance(m, _BatchNorm) for m in problem.module.modules()):
+        raise ConfigError(
+            f"expected two images or more in every batch of a network with batch normalisation, found {n_images} "
+            f"images in batches of {recipe.batch_size or n_images}; choose another --batch-size"
+        )
 
 
 def _augmentation(recipe: Recipe) -> Callable[[Tensor, torch.Generator], Tensor] | None:

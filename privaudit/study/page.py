@@ -81,7 +81,8 @@ def write_study(out: Path, record: StudyRecord, reveal: bool) -> tuple[Path, ...
 def page_html(record: StudyRecord, out: Path, reveal: bool) -> str:
     """The page as text."""
     rows = [_row_view(row, [cell for cell in record.cells if cell.row == row.name], out, reveal) for row in record.rows]
-    states = Counter(cell.status for cell in record.cells)
+    distinct = {cell.digest: cell for cell in record.cells}  # rows share networks
+    states = Counter(cell.status for cell in distinct.values())
     return render_study(
         record=record,
         rows=rows,
@@ -90,6 +91,7 @@ def page_html(record: StudyRecord, out: Path, reveal: bool) -> str:
         columns=POINT_COLUMNS,
         pareto=pareto_charts(record),
         failed=[cell for cell in record.cells if cell.status == "failed"],
+        networks=len(distinct),
         states=states,
         reveal=reveal,
         words=words,
@@ -182,8 +184,7 @@ def limits(record: StudyRecord) -> tuple[str, ...]:
     seeds = sorted({len(row.seeds) for row in record.rows})
     said = [
         f"Data: {', '.join(data)}. What holds for them need not hold for other images.",
-        f"Seeds a setting: {' or '.join(map(str, seeds))}. A seed draws initial weights, training images and the "
-        "attack's own choices anew, so members of two seeds overlap where the data are few.",
+        f"Seeds a setting: {' or '.join(map(str, seeds))}. {_drawn(record)}",
         "Intervals are of counts pooled over seeds; they take images for independent of each other. Two settings are "
         "called separated only if, besides, every seed of one lies above every seed of the other.",
         "Less rebuilt under a setting means less rebuilt by this attack; another one may do better.",
@@ -194,6 +195,14 @@ def limits(record: StudyRecord) -> tuple[str, ...]:
             0, "This is the small version of its grid: where one states a larger or a published size, --full runs it."
         )
     return tuple(said)
+
+
+def _drawn(record: StudyRecord) -> str:
+    """What a seed decides; a grid may hold the choice of images fixed."""
+    own = "initial weights and the attack's own choices"
+    if any(cell.fields["data_seed"] != cell.fields["seed"] for cell in record.cells):
+        return f"A seed draws {own} anew; where data_seed is set, training images stay the same ones."
+    return f"A seed draws training images, {own} anew, so members of two seeds overlap where the data are few."
 
 
 def _distinct(values: Iterable[str]) -> tuple[str, ...]:

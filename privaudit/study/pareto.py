@@ -75,7 +75,9 @@ def _chart(name: str, task: str, choices: Sequence[Choice]) -> Chart:
             axes.plot(*zip(*some, strict=True), mark, color=colour, markerfacecolor=face, markersize=6,
                       linestyle="none", label=one_line(row, 30), clip_on=False, zorder=2)  # fmt: skip
         axes.set_ylim(0, 1.02)
-        axes.xaxis.set_major_formatter(PercentFormatter(1))
+        axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+        low, high = axes.get_xlim()
+        axes.set_xlim(low - max(0.0, 0.06 - high + low) / 2, high + max(0.0, 0.06 - high + low) / 2)
         axes.xaxis.set_major_locator(MaxNLocator(6))
         axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
         axes.set_xlabel("accuracy on images held out")

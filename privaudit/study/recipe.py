@@ -21,6 +21,7 @@ Optimiser = Literal["lbfgs", "gd", "sgd", "adam", "adamw"]
 Augmentation = Literal["none", "flip", "flip_shift"]
 
 _LEAST_NOISE, _WIDEST = 0.01, 100_000
+LARGEST_SEED = 2**62
 SHIPPED = ("faces", "digits")
 _LOSS_WITHOUT_DECAY = 1e-6  # far past the point where all margins are met
 LOSSES = ("cross_entropy", "logistic", "mse", "huber", "power:P")
@@ -58,7 +59,7 @@ class Recipe(BaseModel):
         schedule: of the learning rate of `sgd`, `adam` and `adamw`: `constant`, or falling to 0 along a `cosine`.
         momentum: of `gd` and `sgd`, in [0, 1).
         batch_size: images a step; None: all of them.
-        epochs: passes over the data at most; of `lbfgs`, steps.
+        epochs: passes over the data at most; of `lbfgs`, steps, which it takes 20 at a time.
         tolerance: stationarity residual at which training with weight decay ends earlier; 0: never. Without decay the
             weights grow for ever, and no residual says how far they have come.
         stop_loss: mean loss, without the decay, at which training ends earlier; 0: never; None: 1e-6 without weight
@@ -200,7 +201,7 @@ def _contradictions(recipe: Recipe) -> Iterator[str]:
     if not (recipe.dp_clip > 0 and math.isfinite(recipe.dp_clip)):
         yield f"expected --dp-clip above 0, found {recipe.dp_clip}"
     for name in ("seed", "data_seed"):
-        if getattr(recipe, name) >= 2**62:
+        if getattr(recipe, name) >= LARGEST_SEED:
             yield f"expected --{name.replace('_', '-')} below 2^62, found {getattr(recipe, name)}"
     if recipe.dp_noise and recipe.dp_noise < _LEAST_NOISE:
         yield f"expected --dp-noise of 0 or at least {_LEAST_NOISE}, found {recipe.dp_noise}"
@@ -241,6 +242,29 @@ def _contradicting_pairs(recipe: Recipe) -> Iterator[str]:
         yield f"expected --optimiser gd or sgd beside --momentum, found {recipe.optimiser}"
     if recipe.dp_noise and recipe.augmentation != "none":
         yield "expected no --augmentation beside --dp-noise, found one; drop one of them"
+    yield from _without_effect(recipe)
+
+
+def _without_effect(recipe: Recipe) -> Iterator[str]:
+    """Settings that were given and would change nothing, which whoever gave them expects them to."""
+    if recipe.architecture != "convnet":
+        yield from _given(
+            recipe, ("channels", "kernel", "stride", "pool"), "--architecture convnet", recipe.architecture
+        )
+    if runs_code(recipe.architecture):
+        yield from _given(recipe, ("hidden", "init", "bias"), "--architecture mlp or convnet", recipe.architecture)
+    if recipe.optimiser == "lbfgs":
+        yield from _given(recipe, ("learning_rate",), "another --optimiser", "lbfgs")
+    if recipe.optimiser in ("lbfgs", "gd"):
+        yield from _given(recipe, ("schedule",), "--optimiser sgd, adam or adamw", recipe.optimiser)
+    if not recipe.dp_noise:
+        yield from _given(recipe, ("dp_clip",), "--dp-noise", "none")
+
+
+def _given(recipe: Recipe, names: tuple[str, ...], expected: str, found: str) -> Iterator[str]:
+    for name in names:
+        if getattr(recipe, name) != Recipe.model_fields[name].default:
+            yield f"expected {expected} beside --{name.replace('_', '-')}, found {found}, for which it means nothing"
 
 
 def checked_recipe(values: Mapping[str, object], origin: str) -> Recipe:

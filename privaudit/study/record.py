@@ -25,6 +25,9 @@ RECORD_FILE = "study.json"
 CELLS_FOLDER = "cells"
 _SEEDS = ("seed", "data_seed", "scan.seed")
 
+Size = Literal["small", "full", "only"]
+"""Of a grid with a published size the small version or that one; `only`: it has one size."""
+
 
 class CellRecord(StudyModel):
     """One cell of the table.
@@ -77,11 +80,11 @@ class RowRecord(StudyModel):
 
 
 class StudyRecord(StudyModel):
-    """The whole of `study.json`. `size`: `small` or `full`, the published one; `written` in UTC."""
+    """The whole of `study.json`. `size`: `small` or `full`, the published one, or `only`; `written` in UTC."""
 
     schema_version: Literal["1.0"] = "1.0"
     title: str
-    size: Literal["small", "full"]
+    size: Size
     command: str
     version: str
     written: str
@@ -98,12 +101,12 @@ def cell_folder(out: Path, digest: str) -> Path:
     return out / CELLS_FOLDER / digest
 
 
-def record_of(rows: Sequence[Row], out: Path, title: str, is_full: bool, command: str) -> StudyRecord:
+def record_of(rows: Sequence[Row], out: Path, title: str, size: Size, command: str) -> StudyRecord:
     """What is there of a study now, also in the middle of it."""
     cells = {row.name: [(cell, _outcome(cell, out)) for cell in row.cells] for row in rows}
     return StudyRecord(
         title=title,
-        size="full" if is_full else "small",
+        size=size,
         command=command,
         version=__version__,
         written=datetime.now(UTC).isoformat(timespec="seconds"),

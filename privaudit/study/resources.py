@@ -8,9 +8,9 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from pathlib import Path
 
 from privaudit.errors import ConfigError
+from privaudit.memory import available_memory
 from privaudit.study.cells import Cell
 from privaudit.study.recipe import Recipe
 
@@ -82,30 +82,6 @@ def places_for(cells: Sequence[Cell], jobs: str, gpu_bytes: int | None = None) -
 def n_cores() -> int:
     """That this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def available_memory(root: Path = Path("/")) -> int | None:
-    """Bytes that can be had without swapping, also within a container's limit; None where nobody tells."""
-    found = [_meminfo(root / "proc/meminfo"), _cgroup(root / "sys/fs/cgroup")]
-    known = [value for value in found if value is not None]
-    return min(known) if known else None
-
-
-def _meminfo(path: Path) -> int | None:
-    try:
-        lines = path.read_text(encoding="ascii").splitlines()
-        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
-    except (OSError, ValueError, IndexError, StopIteration):
-        return None
-
-
-def _cgroup(folder: Path) -> int | None:
-    """Of the second version; `max` is no limit."""
-    try:
-        limit = int((folder / "memory.max").read_text(encoding="ascii"))
-        return max(0, limit - int((folder / "memory.current").read_text(encoding="ascii")))
-    except (OSError, ValueError):
-        return None
 
 
 def gpu_memory(device: str) -> int | None:

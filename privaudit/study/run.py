@@ -49,6 +49,16 @@ def unique_cells(rows: Sequence[Row]) -> tuple[Cell, ...]:
     return tuple({cell.digest: cell for cell in reversed(list(cells_of(rows)))}.values())[::-1]
 
 
+def with_earlier_rows(chosen: Sequence[Row], every: Sequence[Row], out: Path) -> tuple[Row, ...]:
+    """The chosen rows and those that an earlier run left something of: a page must not lose them."""
+    names = {row.name for row in chosen}
+    return tuple(
+        row
+        for row in every
+        if row.name in names or any(read_outcome(cell_folder(out, cell.digest), cell.digest) for cell in row.cells)
+    )
+
+
 def pending_cells(rows: Sequence[Row], out: Path) -> tuple[Cell, ...]:
     """Cells that are to be run: those that failed before are tried again."""
     return tuple(cell for cell in unique_cells(rows) if not _is_done(cell, out))
@@ -106,16 +116,20 @@ def run_cells(
             StudyProgress(len(every) - left, len(every), failed, left * mean / min(places.n_parallel, max(1, left))),
         )
 
+    def on_start(job: Job) -> None:
+        # Only now: what failed before stays to be seen as long as it has not been tried again.
+        (cell_folder(out, job.name) / CELL_FILE).unlink(missing_ok=True)
+        listener.begun(cells[job.name])
+
     engine = engine_for(places.n_parallel)
-    ends = engine.run(jobs, lambda job: listener.begun(cells[job.name]), on_end)
+    ends = engine.run(jobs, on_start, on_end)
     return any(end.status == "interrupted" for end in ends)
 
 
 def _prepared(cell: Cell, out: Path, threads: int, module: str) -> Job:
-    """The job of a cell, its `job.json` written and what an earlier attempt left as an outcome removed."""
+    """The job of a cell, its `job.json` written."""
     folder = cell_folder(out, cell.digest)
     write_job(folder, CellJob(digest=cell.digest, recipe=cell.recipe, scan=dict(cell.scan), threads=threads))
-    (folder / CELL_FILE).unlink(missing_ok=True)
     return Job(cell.digest, module, (str(folder),), folder / LOG_FILE, threads, memory_of(cell.recipe))
 
 

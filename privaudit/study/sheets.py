@@ -70,7 +70,9 @@ def _sheet(cell: CellRecord, out: Path, reveal: bool) -> PairSheet | None:
         return None
     n_classes = len({record.label for _, record in rebuilt})
     best = _of_each_class(rebuilt) if n_classes > 2 else rebuilt[:_PAIRS]
-    which = f"the closest of each of {n_classes} classes" if n_classes > 2 else f"the {len(best)} closest"
+    n_shown = len({record.label for _, record in best})
+    of = f"each of {n_classes}" if n_shown == n_classes else f"{n_shown} of {n_classes}"
+    which = f"the closest of {of} classes" if n_classes > 2 else f"the {len(best)} closest"
     pairs = [(pictures.images[record.reconstruction], pictures.record_images[row]) for row, record in best]
     similarities = [record.ssim for _, record in best]
     scores = f"SSIM {max(similarities):.2f} to {min(similarities):.2f}"

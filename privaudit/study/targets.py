@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from privaudit.adapters.factory import user_function
 from privaudit.errors import ConfigError
+from privaudit.memory import available_memory
 from privaudit.networks import ReluMlp
 from privaudit.study.recipe import Recipe, runs_code
 from privaudit.text import one_line
@@ -20,6 +21,7 @@ from privaudit.training.problem import LossFunction
 
 Shape = tuple[int, int, int]
 MID_GREY = 0.5  # what DP-SGD subtracts instead of the mean image
+_COPIES = 3  # weights, gradients and what the least of optimisers keeps
 _SMALL = 1e-4  # standard deviation of the small first layer, Haim et al. 2022
 
 
@@ -32,18 +34,30 @@ def build_network(recipe: Recipe, shape: Shape, n_outputs: int) -> nn.Module:
         n_outputs: K.
 
     Raises:
-        ConfigError: convolutions larger than what they see, or a factory that fails or gives other outputs.
+        ConfigError: convolutions larger than what they see, a network larger than the memory, or a factory that fails
+            or gives other outputs.
     """
     if runs_code(recipe.architecture):
-        module = _users_network(recipe, shape, n_outputs)
-    elif recipe.architecture == "mlp":
-        widths = (shape[0] * shape[1] * shape[2], *recipe.hidden, n_outputs)
-        module = ReluMlp(_linear(widths, recipe.bias, is_first=True))
-    else:
-        module = nn.Sequential(OrderedDict(_convnet(recipe, shape, n_outputs)))
-    if not runs_code(recipe.architecture):
-        _initialise(module, recipe)
+        return _users_network(recipe, shape, n_outputs)
+    with torch.device("meta"):  # takes no memory
+        planned = _own_network(recipe, shape, n_outputs)
+    n_bytes = _COPIES * sum(p.numel() * p.element_size() for p in planned.parameters())
+    free = available_memory()
+    if free is not None and n_bytes > free:
+        raise ConfigError(
+            f"expected a network that fits in memory with gradients, {free / 2**30:.1f} GiB, found one that takes "
+            f"{n_bytes / 2**30:.1f} GiB; lower --hidden or --channels"
+        )
+    module = _own_network(recipe, shape, n_outputs)
+    _initialise(module, recipe)
     return module
+
+
+def _own_network(recipe: Recipe, shape: Shape, n_outputs: int) -> nn.Module:
+    if recipe.architecture == "convnet":
+        return nn.Sequential(OrderedDict(_convnet(recipe, shape, n_outputs)))
+    widths = (shape[0] * shape[1] * shape[2], *recipe.hidden, n_outputs)
+    return ReluMlp(_linear(widths, recipe.bias, is_first=True))
 
 
 def _linear(widths: tuple[int, ...], bias: str, *, is_first: bool) -> Iterator[nn.Linear]:
@@ -141,7 +155,13 @@ def _users_loss(source: str) -> LossFunction:
         raise ConfigError(f"expected a function at {source}, found: {one_line(error, 120)}; correct it") from None
 
     def loss(outputs: Tensor, targets: Tensor) -> Tensor:
-        value = function(outputs, targets)
+        try:
+            value = function(outputs, targets)
+        except Exception as error:
+            raise ConfigError(
+                f"expected a mean loss of outputs {tuple(outputs.shape)} and targets {tuple(targets.shape)} from "
+                f"{source}, found: {type(error).__name__}: {one_line(error, 120)}; correct the function"
+            ) from None
         if not isinstance(value, Tensor) or value.ndim or value.requires_grad < outputs.requires_grad:
             raise ConfigError(f"expected one differentiable number from {source}, found {one_line(value, 60)}")
         return value

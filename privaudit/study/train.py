@@ -23,6 +23,7 @@ from privaudit.study.interface import (
     IMAGES_FILE,
     LOG_FILE,
     MODEL_FILE,
+    SUMMARY_FILE,
     TrainedTarget,
     TrainingSummary,
 )  # fmt: skip
@@ -52,8 +53,8 @@ def train_target(
         recipe: what to train on what, and how.
         out: folder.
         listener: told about progress.
-        resume: go on where an interrupted training with the same settings left off. The end is the same, bit by bit,
-            on the same machine.
+        resume: go on where an interrupted training with the same settings left off, or take what is finished. The end
+            is the same, bit by bit, on the same machine.
         device: where to train: `auto` takes a GPU where there is one.
 
     Raises:
@@ -64,6 +65,10 @@ def train_target(
     listener.stage("load", f"images from {recipe.data}")
     place = choose_device(device)
     images = choose_images(recipe)
+    fingerprint = _fingerprint(recipe, images)
+    if resume and (finished := _finished(out, fingerprint)) is not None:
+        listener.note(f"the training with these settings in {out} is finished")
+        return finished
     # The mean image would tell of the training set what DP-SGD is meant not to.
     mean = _inputs(images.members.pixels, torch.zeros(1)).mean(0)
     mean = torch.full_like(mean, MID_GREY) if recipe.dp_noise else mean
@@ -89,13 +94,13 @@ def train_target(
         accuracy=lambda: _accuracy(is_right(recipe, network(problem.inputs), problem.targets)),
         score=validation.score,
         state_file=out / STATE_FILE,
-        mark=_mark(recipe, images),
+        mark=fingerprint,
         seed=recipe.seed,
         on_look=lambda look: None,
     )
     _begin(run, recipe, out, listener, resume)
     status, look = run.go()
-    summary = _summary(status, look, images, network, held_out, stepper)
+    summary = _summary(status, look, images, network, held_out, stepper).model_copy(update={"fingerprint": fingerprint})
     write_target(out, recipe, network, mean, images, summary)
     (out / STATE_FILE).unlink(missing_ok=True)
     return TrainedTarget(out / MODEL_FILE, out / IMAGES_FILE, summary)
@@ -161,8 +166,18 @@ def _lines(log: Path) -> list[str]:
     ]
 
 
-def _mark(recipe: Recipe, images: TrainingImages) -> str:
-    """What a state depends on."""
+def _finished(out: Path, fingerprint: str) -> TrainedTarget | None:
+    """What an earlier training with this fingerprint wrote, whole; the checkpoint is written last."""
+    try:
+        summary = TrainingSummary.model_validate_json((out / SUMMARY_FILE).read_bytes())
+    except (OSError, ValueError):
+        return None
+    is_whole = summary.fingerprint == fingerprint and (out / MODEL_FILE).is_file()
+    return TrainedTarget(out / MODEL_FILE, out / IMAGES_FILE, summary) if is_whole else None
+
+
+def _fingerprint(recipe: Recipe, images: TrainingImages) -> str:
+    """What a state and an end depend on."""
     digest = hashlib.sha256(f"{__version__} {torch.__version__} {recipe.model_dump_json()}".encode())
     for values in (images.members.pixels, images.members.targets):
         digest.update(values.numpy().tobytes())

@@ -73,8 +73,8 @@ def _in_order(data: bytes) -> bytes:
 
 
 def _repeatable(recipe: Recipe) -> dict[str, Any]:
-    """What differs from the defaults, with paths that hold wherever the file is read."""
-    values = recipe.model_dump(exclude_defaults=True)
+    """Every setting, so that other defaults of a later version change nothing, with paths that hold anywhere."""
+    values = recipe.model_dump(exclude_none=True)
     return {name: absolute(name, value, Path.cwd()) for name, value in values.items()}
 
 

@@ -74,7 +74,7 @@ def _study(out: Path) -> Path:
     for cell in some[0].cells[:3]:
         write_audit(cell_folder(out, cell.digest) / "audit", Case(n_members=12, n_rebuilt=6))
     return write_study(
-        out, record_of(some, out, "<img src=x onerror=alert(1)>{{7*7}}", False, HOSTILE_TEXT), reveal=False
+        out, record_of(some, out, "<img src=x onerror=alert(1)>{{7*7}}", "small", HOSTILE_TEXT), reveal=False
     )[0]
 
 

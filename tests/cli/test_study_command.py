@@ -76,7 +76,7 @@ def test_a_failed_cell_is_two_after_everything_was_written(
     assert captured.out == "o/study.html\n"
     (line,) = captured.err.splitlines()
     assert "1 of 2 failed" in line
-    assert "killed by signal 9 (SIGKILL), most likely out of memory" in line
+    assert "killed by signal 9 (SIGKILL), which the system sends when memory runs out" in line
     with Path("o/study.csv").open(newline="") as stream:
         assert [row["status"] for row in csv.DictReader(stream)] == ["failed", "done"]
     assert "killed by signal 9" in Path("o/study.html").read_text()

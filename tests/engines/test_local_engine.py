@@ -60,7 +60,7 @@ def test_a_death_and_an_error_are_told_with_their_reason_and_others_go_on(tmp_pa
     ends, started, told = run([job(tmp_path, name, action, 3) for name, action in names.items()])
     assert [end.job.name for end in ends] == list(names)
     assert [end.status for end in ends] == ["finished", "failed", "failed", "finished"]
-    assert ends[1].reason == "killed by signal 9 (SIGKILL), most likely out of memory"
+    assert ends[1].reason == "killed by signal 9 (SIGKILL), which the system sends when memory runs out"
     assert ends[1].exit_code == -9
     assert ends[2].reason == "exit code 2: privaudit: error: expected this, found that"
     assert (ends[0].reason, ends[0].exit_code) == ("", 0)

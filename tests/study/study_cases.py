@@ -148,7 +148,7 @@ def fill(out: Path, some: tuple[Row, ...]) -> None:
         found = {0.0: 2, 1e-4: 4, 1e-2: 18}.get(cell.recipe.weight_decay, 5) + cell.seed % 2
         outcome = done(cell, found)
         if cell.recipe.weight_decay == 1e-4 and cell.seed == 2:
-            outcome = failed(cell, "killed by signal 9 (SIGKILL), most likely out of memory")
+            outcome = failed(cell, "killed by signal 9 (SIGKILL), which the system sends when memory runs out")
         write_outcome(cell_folder(out, cell.digest), outcome)
 
 

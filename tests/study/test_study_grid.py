@@ -9,7 +9,7 @@ from study_cases import GRID, rows
 
 from privaudit.errors import ConfigError, DataError, PrivauditError
 from privaudit.study.cells import cells_of
-from privaudit.study.grid_file import paper_grid, read_grid_file
+from privaudit.study.grid_file import paper_grid, parse_grid, read_grid_file
 
 
 def test_rows_points_and_seeds():
@@ -101,6 +101,10 @@ REFUSED = {
     "value out of range": ("[train]\nweight_decay = -1.0", "--weight-decay of at least 0, found -1.0"),
     "value of the scan out of range": ("[scan]\nfpr = 2.0", "--fpr between 0 and 1"),
     "contradiction in one point": ("[grid]\nlabel_noise = [0.0, 1.5]", "point 'label noise 1.5'"),
+    "nothing asked": ('title = "x"', "expected a grid, a point, a row or settings, found none"),
+    "a seed that is too large": ("seeds = [0, 4611686018427387904]", "expected seeds below 2^62"),
+    "minutes without end": (ROW + "gpu_minutes = inf", "gpu_minutes"),
+    "a number that is none": ("[train]\nweight_decay = nan", "--weight-decay of at least 0, found nan"),
     "empty list": ("[grid]\nweight_decay = []", "expected a list with at least one value for weight_decay"),
     "no list": ("[grid]\nweight_decay = 0.1", "expected a list with at least one value for weight_decay"),
     "grid over seeds": ("[grid]\nseed = [0, 1]", "expected seeds = [...]"),
@@ -141,6 +145,20 @@ def test_refusals_of_choices():
         rows(rows=("x",))
     with pytest.raises(ConfigError, match="which has none, found 'cifar10'"):
         rows(data={"cifar10": "digits"})
+
+
+def test_an_optional_row_runs_where_it_or_its_data_are_named():
+    text = '[data]\nmine = "digits"\n[[row]]\nname = "a"\n[[row]]\nname = "b"\noptional = true\n' + (
+        '[row.train]\ndata = "$mine"\n'
+    )
+    assert [row.name for row in rows(text)] == ["a"]
+    assert [row.name for row in rows(text, rows=("b",))] == ["b"]
+    assert [row.name for row in rows(text, data={"mine": "faces"})] == ["a", "b"]
+
+
+def test_a_grid_knows_whether_it_has_a_published_size():
+    assert paper_grid().has_full
+    assert not parse_grid('[[row]]\nname = "a"', "").has_full
 
 
 def test_code_is_allowed_when_asked_for(tmp_path: Path):

@@ -19,7 +19,7 @@ from privaudit.study.record import StudyRecord, cell_folder, record_of
 def filled(out: Path, text: str = GRID) -> StudyRecord:
     some = rows(text)
     fill(out, some)
-    return record_of(some, out, "A <b>bold</b> study", False, "privaudit study grid.toml")
+    return record_of(some, out, "A <b>bold</b> study", "small", "privaudit study grid.toml")
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +73,7 @@ def test_every_figure_has_words_and_numbers(page: str):
 def test_a_failed_cell_is_shown_with_its_reason(page: str):
     root = parse(page)
     (section,) = [e for e in root.iter("section") if e.get("aria-labelledby") == "failed"]
-    assert "killed by signal 9 (SIGKILL), most likely out of memory" in text_of(section)
+    assert "killed by signal 9 (SIGKILL), which the system sends when memory runs out" in text_of(section)
     assert "✕ failed" in text_of(section)
     assert "weight decay 0.0001" in text_of(section)
 
@@ -100,7 +100,7 @@ def test_limits_and_commands_are_there(page: str):
 
 
 def test_a_study_that_has_not_begun_is_a_page(tmp_path: Path):
-    page = page_html(record_of(rows(), tmp_path, "T", True, ""), tmp_path, reveal=False)
+    page = page_html(record_of(rows(), tmp_path, "T", "full", ""), tmp_path, reveal=False)
     text = text_of(parse(page))
     assert "0 done, 0 failed, 14 not run" in text
     assert "No cell of this row is done." in text
@@ -114,7 +114,7 @@ def test_a_row_that_nothing_was_rebuilt_from(tmp_path: Path):
         empty = counts(0, ssim_threshold=None, threshold_reason="Nothing was reconstructed.", reconstructions=0,
                        ssim=(), ssim_median=None, membership_applicable=False)  # fmt: skip
         write_outcome(cell_folder(tmp_path, cell.digest), done(cell, counts=empty))
-    text = text_of(parse(page_html(record_of(some, tmp_path, "T", False, ""), tmp_path, reveal=False)))
+    text = text_of(parse(page_html(record_of(some, tmp_path, "T", "small", ""), tmp_path, reveal=False)))
     assert "Nothing was reconstructed." in text
     assert f"0 of {3 * counts(0).members}" in text  # nothing rebuilt is a count, whatever the threshold would have been
 
@@ -124,7 +124,7 @@ def test_regression_has_no_accuracy(tmp_path: Path):
     for cell in some[0].cells:
         bare = training(accuracy=None, held_out_accuracy=None)
         write_outcome(cell_folder(tmp_path, cell.digest), done(cell, training=bare))
-    page = page_html(record_of(some, tmp_path, "T", False, ""), tmp_path, reveal=False)
+    page = page_html(record_of(some, tmp_path, "T", "small", ""), tmp_path, reveal=False)
     assert "No task has two settings" in text_of(parse(page))
 
 

@@ -6,9 +6,10 @@ import pytest
 from study_cases import rows
 
 from privaudit.errors import ConfigError
+from privaudit.memory import available_memory
 from privaudit.study import resources
 from privaudit.study.recipe import Recipe
-from privaudit.study.resources import available_memory, memory_of, places_for
+from privaudit.study.resources import memory_of, places_for
 
 GIB = 1 << 30
 

@@ -15,7 +15,7 @@ from privaudit.study.cells import Cell, cells_of
 from privaudit.study.outcome import CELL_FILE, CellOutcome, read_outcome, write_outcome
 from privaudit.study.record import cell_folder, record_of
 from privaudit.study.resources import Places
-from privaudit.study.run import StudyProgress, pending_cells, run_cells, unique_cells
+from privaudit.study.run import StudyProgress, pending_cells, run_cells, unique_cells, with_earlier_rows
 
 TWO = 'seeds = [0]\n[train]\ndata = "digits"\nhidden = [30]\n[grid]\nweight_decay = [1e-2, 1e-3]\n'
 
@@ -77,7 +77,7 @@ def test_cells_are_run_stored_and_skipped(tmp_path: Path, worker: str):
 @pytest.mark.parametrize(
     ("plan", "reason"),
     [
-        ("die", "killed by signal 9 (SIGKILL), most likely out of memory"),
+        ("die", "killed by signal 9 (SIGKILL), which the system sends when memory runs out"),
         ("half", "ended without a whole cell.json"),
         ("refuse", "expected this, found that"),
     ],
@@ -93,14 +93,40 @@ def test_a_failed_cell_is_told_with_its_reason_and_tried_again(
         ("weight decay 0.001", "done"),
     ]
     assert told.ends[1][2].failed == 1
-    record = record_of(rows(TWO), tmp_path, "T", False, "")
+    record = record_of(rows(TWO), tmp_path, "T", "small", "")
     assert [(cell.status, cell.reason) for cell in record.cells] == [("failed", reason), ("done", "")]
     assert record.rows[0].points[0].pooled.failed == 1
     monkeypatch.delenv("STUDY_TEST_PLAN")
     _, again = run(tmp_path, worker)
     assert again.plan == (2, 1)
     assert [(point, status) for point, status, _ in again.ends] == [("weight decay 0.01", "done")]
-    assert [cell.status for cell in record_of(rows(TWO), tmp_path, "T", False, "").cells] == ["done", "done"]
+    assert [cell.status for cell in record_of(rows(TWO), tmp_path, "T", "small", "").cells] == ["done", "done"]
+
+
+def test_what_failed_stays_to_be_seen_until_it_is_tried_again(
+    tmp_path: Path, worker: str, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("STUDY_TEST_PLAN", "die")
+    run(tmp_path, worker)
+    (folder,) = [path.parent for path in tmp_path.glob("cells/*/cell.json") if '"failed"' in path.read_text()]
+
+    class Broken(LocalEngine):
+        """Starts nothing."""
+
+        def run(self, jobs, on_start, on_end):
+            raise RuntimeError("no process")
+
+    with pytest.raises(RuntimeError):
+        run_cells(rows(TWO), tmp_path, Places(1, 1, ""), Broken, Told(), worker)
+    assert (folder / CELL_FILE).is_file()
+
+
+def test_rows_of_an_earlier_run_are_kept(tmp_path: Path):
+    every = rows()
+    assert [row.name for row in with_earlier_rows(every[1:], every, tmp_path)] == ["losses"]
+    cell = every[0].cells[0]
+    write_outcome(cell_folder(tmp_path, cell.digest), done(cell))
+    assert [row.name for row in with_earlier_rows(every[1:], every, tmp_path)] == ["decay", "losses"]
 
 
 def test_an_interruption_leaves_no_outcome(tmp_path: Path, worker: str, monkeypatch: pytest.MonkeyPatch):
@@ -118,7 +144,7 @@ def test_an_interruption_leaves_no_outcome(tmp_path: Path, worker: str, monkeypa
     thread.join()
     assert is_interrupted
     assert told.ends == []
-    assert [cell.status for cell in record_of(rows(TWO), tmp_path, "T", False, "").cells] == ["not_run", "not_run"]
+    assert [cell.status for cell in record_of(rows(TWO), tmp_path, "T", "small", "").cells] == ["not_run", "not_run"]
 
 
 @pytest.mark.parametrize("cut", [0, 1, 40, 400])
@@ -145,7 +171,7 @@ def test_two_rows_share_a_network(tmp_path: Path, worker: str):
     assert len(unique_cells(rows(text))) == 1
     _, told = run(tmp_path, worker, text)
     assert told.plan == (1, 0)
-    assert [cell.status for cell in record_of(rows(text), tmp_path, "T", False, "").cells] == ["done", "done"]
+    assert [cell.status for cell in record_of(rows(text), tmp_path, "T", "small", "").cells] == ["done", "done"]
 
 
 def test_a_cell_ends_with_its_study(tmp_path: Path):

@@ -19,7 +19,7 @@ from privaudit.study.table import columns, write_table
 def record(tmp_path: Path) -> StudyRecord:
     some = rows()
     fill(tmp_path, some)
-    return record_of(some, tmp_path, "T", False, "privaudit study grid.toml")
+    return record_of(some, tmp_path, "T", "small", "privaudit study grid.toml")
 
 
 def test_one_line_a_cell_in_both_forms(tmp_path: Path, record: StudyRecord):
@@ -75,7 +75,7 @@ def test_columns_and_their_kinds(tmp_path: Path, record: StudyRecord):
 def test_values(record: StudyRecord):
     table = {column.name: column.values for column in columns(record)}
     failed = table["status"].index("failed")
-    assert table["reason"][failed] == "killed by signal 9 (SIGKILL), most likely out of memory"
+    assert table["reason"][failed] == "killed by signal 9 (SIGKILL), which the system sends when memory runs out"
     assert table["members_leaked"][failed] is None
     assert table["weight_decay"][failed] == 1e-4
     assert table["is_baseline"][:4] == (True, True, True, False)
@@ -85,7 +85,7 @@ def test_values(record: StudyRecord):
 
 def test_widths_are_numbers_too(tmp_path: Path):
     some = rows('[train]\ndata = "digits"\n[grid]\nhidden = [[30], [30, 60]]\n')
-    table = {column.name: column for column in columns(record_of(some, tmp_path, "T", False, ""))}
+    table = {column.name: column for column in columns(record_of(some, tmp_path, "T", "small", ""))}
     assert table["hidden"].values == ("30",) * 3 + ("30-60",) * 3
     assert (table["width"].values[-1], table["depth"].values[-1]) == (60, 2)
     assert table["status"].values == ("not_run",) * 6
@@ -129,7 +129,7 @@ def test_the_record_holds_no_folder_of_the_machine(tmp_path: Path):
     text = '[train]\ndata = "secret/mine.npz"\nloss = "secret/mine.py:loss"\n[scan]\nadapter = "secret/mine.py:f"\n'
     some = rows(text, folder=tmp_path, allows_code=True)
     fill(tmp_path / "out", some)
-    record = record_of(some, tmp_path / "out", "T", False, "")
+    record = record_of(some, tmp_path / "out", "T", "small", "")
     assert "secret" not in record.model_dump_json()
     assert record.cells[0].fields["data"] == "mine.npz"
     assert record.cells[0].status == "done"

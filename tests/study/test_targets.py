@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from privaudit.errors import ConfigError
+from privaudit.study import targets
 from privaudit.study.recipe import Recipe
 from privaudit.study.targets import build_network, is_right, loss_function, metadata
 
@@ -13,7 +14,8 @@ SIGNS = torch.tensor([1.0, 1.0, -1.0])
 
 
 def recipe(**changes):
-    return Recipe(**{"hidden": (12, 10), "labels": "two_groups", "loss": "mse", **changes})
+    hidden = {} if "architecture" in changes and ".py" in changes["architecture"] else {"hidden": (12, 10)}
+    return Recipe(**{**hidden, "labels": "two_groups", "loss": "mse", **changes})
 
 
 @pytest.mark.parametrize(
@@ -48,9 +50,8 @@ def test_a_small_first_layer_leaves_the_others_as_they_are():
 @pytest.mark.parametrize("bias", ["first", "all"])
 @pytest.mark.parametrize("architecture", ["mlp", "convnet"])
 def test_biases_and_outputs(architecture, bias):
-    module = build_network(
-        recipe(architecture=architecture, bias=bias, channels=(4, 6), kernel=2, pool="max2"), SHAPE, 3
-    )
+    convolutions = {"channels": (4, 6), "kernel": 2, "pool": "max2"} if architecture == "convnet" else {}
+    module = build_network(recipe(architecture=architecture, bias=bias, **convolutions), SHAPE, 3)
     assert module(torch.zeros(2, *SHAPE)).shape == (2, 3)
     n_layers = {"mlp": 3, "convnet": 5}[architecture]
     assert sum(name.endswith("bias") for name in module.state_dict()) == (1 if bias == "first" else n_layers)
@@ -65,6 +66,19 @@ def test_weights_come_from_the_seed_alone():
     )
     other = build_network(recipe(seed=1), SHAPE, 1).state_dict()
     assert not torch.equal(first["layers.0.weight"], other["layers.0.weight"])
+
+
+def test_a_network_larger_than_the_memory_is_refused(monkeypatch):
+    monkeypatch.setattr(targets, "available_memory", lambda: 10 * 2**20)
+    with pytest.raises(ConfigError, match=r"fits in memory with gradients, 0.0 GiB, found one that takes 0.1 GiB"):
+        build_network(recipe(hidden=(3000, 3000)), SHAPE, 1)
+    assert build_network(recipe(), SHAPE, 1) is not None
+
+
+def test_a_users_loss_that_fails_is_one_line(tmp_path):
+    (tmp_path / "mine.py").write_text("def loss(outputs, targets):\n    return outputs @ targets\n")
+    with pytest.raises(ConfigError, match=r"mean loss of outputs \(3, 1\) and targets \(3,\) .*correct the function"):
+        loss_function(recipe(loss=f"{tmp_path}/mine.py:loss"))(OUTPUTS, SIGNS)
 
 
 def test_convolutions_that_leave_nothing_are_refused():

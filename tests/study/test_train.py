@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 
 from privaudit.audit import scan
 from privaudit.config import load_settings
-from privaudit.errors import PrivauditError
+from privaudit.errors import ConfigError, PrivauditError
 from privaudit.planted import one_thread
 from privaudit.progress import SilentListener
 from privaudit.study.recipe import Recipe
@@ -26,7 +26,8 @@ def single_thread():
 
 
 def recipe(**changes):
-    return Recipe(**{"data": "digits", "images_per_class": 2, "hidden": (40, 40), "controls": 120, **changes})
+    hidden = {} if ".py:" in changes.get("architecture", "") else {"hidden": (40, 40)}
+    return Recipe(**{"data": "digits", "images_per_class": 2, "controls": 120, **hidden, **changes})
 
 
 def trained(out, **changes):
@@ -143,6 +144,39 @@ def test_interrupted_and_resumed_it_ends_with_the_same_bytes(case, tmp_path):
         for name in ("whole", "cut")
     ]
     assert logs[0] == logs[1]
+
+
+def test_what_is_finished_is_not_trained_again(tmp_path):
+    whole = trained(tmp_path)
+    notes = []
+
+    class Listener:
+        def stage(self, name, message):
+            assert name != "train"
+
+        def note(self, message):
+            notes.append(message)
+
+        def trial(self, progress):
+            raise AssertionError("trained again")
+
+    again = train_target(recipe(), tmp_path, Listener(), resume=True)
+    assert again == whole and "is finished" in notes[0]
+    other = train_target(recipe(seed=3), tmp_path, SilentListener(), resume=True)
+    assert other.summary.fingerprint != whole.summary.fingerprint
+    (tmp_path / "model.safetensors").unlink()  # which is written last, so that this training was cut off
+    assert train_target(recipe(seed=3), tmp_path, SilentListener(), resume=True).model.is_file()
+
+
+def test_batch_normalisation_of_one_image_is_refused(tmp_path):
+    (tmp_path / "own.py").write_text(
+        "from torch import nn\n\ndef net():\n    return nn.Sequential(nn.Flatten(), nn.Linear(64, 20), "
+        "nn.BatchNorm1d(20), nn.ReLU(), nn.Linear(20, 10))\n"
+    )
+    options = {"architecture": f"{tmp_path}/own.py:net", "optimiser": "sgd", "epochs": 4}
+    with pytest.raises(ConfigError, match=r"two images or more in every batch .* found 20 images in batches of 19"):
+        trained(tmp_path / "t", batch_size=19, **options)
+    assert trained(tmp_path / "u", batch_size=10, **options).model.is_file()
 
 
 def test_killed_at_a_random_moment_it_resumes_to_the_same_bytes(tmp_path):
