@@ -18,6 +18,7 @@ from privaudit.adapters.interface import AttackTarget
 _PIXEL_STD = 0.2  # standard deviation of natural images around their mean image (CIFAR-10: 0.23; METHOD 3c)
 _NEAR_NOISE = 6.0  # of the noise edge: a cliff may end on weak leftovers of training (METHOD 3e, CNN: 4.6)
 _CLIFF = 2.0  # ratio of neighbouring singular values that counts as a cliff
+_EDGE_GAP = 1.25  # the same right at the edge of the noise, where neighbours of a random matrix lie within a per cent
 _FAR_CLIFF = 4.0  # the same, far above the noise: what is left below it are leftovers of training, not images
 _FAR_BELOW = 0.01  # of the largest singular value, where such leftovers lie; class directions lie above
 TELLING_WIDTH = 32
@@ -199,7 +200,8 @@ def cut_spectrum(weight: Tensor, n_classes: int = 0) -> Cut:
             float(ratios[cliff]),
             "cliff",
         )
-    return Cut(singular, rank, low, high, float(singular[rank - 1] / singular[rank]), "noise_edge")
+    gap = float(singular[rank - 1] / singular[rank])
+    return Cut(singular, rank, low, high, gap, "cliff" if gap >= _EDGE_GAP and rank > n_classes else "noise_edge")
 
 
 @dataclass(frozen=True)

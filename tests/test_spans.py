@@ -87,6 +87,15 @@ def test_a_cliff_counts_exactly(seed):
     assert (cut.singular_values[:-1] >= cut.singular_values[1:]).all()
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_a_gap_at_the_edge_of_the_noise_counts_too(seed):
+    """Weakest direction 1.6 times the edge: its gap is no cliff, but no random matrix has one like it."""
+    cut = cut_spectrum(noisy(30, 1.6, seed, (300, 500)))
+    assert (cut.rank, cut.rule) == (30, "cliff") and 1.25 <= cut.cliff_ratio < 2
+    assert cut_spectrum(noisy(30, 1.6, seed, (300, 500)), 30).rule == "noise_edge"
+    assert cut_spectrum(noisy(30, 0.9, seed, (300, 500))).rule == "noise_edge"
+
+
 def test_the_last_steep_cliff_counts_far_above_the_noise_too():
     """Class means, images and leftovers of training, as behind convolutions: three scales and noise below."""
     generator = torch.Generator().manual_seed(0)
