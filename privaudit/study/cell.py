@@ -27,12 +27,20 @@ from privaudit.errors import ExitCode, PrivauditError
 from privaudit.progress import JsonLinesListener, ProgressListener
 from privaudit.result_file import write_private
 from privaudit.study.interface import TrainingSummary
-from privaudit.study.outcome import CELL_FILE, CellOutcome, ScanCounts, StudyModel, counts_of, write_outcome
+from privaudit.study.outcome import (
+    AUDIT_FOLDER,
+    CELL_FILE,
+    CellOutcome,
+    ScanCounts,
+    StudyModel,
+    counts_of,
+    write_outcome,
+)
 from privaudit.study.recipe import Recipe
 from privaudit.text import one_line
 
 JOB_FILE = "job.json"
-TARGET_FOLDER, AUDIT_FOLDER = "target", "audit"
+TARGET_FOLDER = "target"
 REPORT: tuple[Format, ...] = ("markdown",)
 """Beside each `result.json`; `privaudit report` makes the others. Not the page: its advice is made from a study, which
 could not be the first one otherwise, and its figures take seconds a cell."""

@@ -17,6 +17,7 @@ from privaudit.study.interface import TrainingSummary
 from privaudit.study.recipe import Recipe
 
 CELL_FILE = "cell.json"
+AUDIT_FOLDER = "audit"  # beside it, what the scan wrote
 _DIGITS = 4
 """Of SSIM in a cell; a hundredth of what two scans of one network differ by."""
 

@@ -13,10 +13,10 @@ from privaudit.report import words
 from privaudit.report.pictures import FILE_NAME, SHEET_COLUMNS, read_pictures, sheet_uri
 from privaudit.result_evidence import EvidenceRecord
 from privaudit.result_file import read_result
+from privaudit.study.outcome import AUDIT_FOLDER
 from privaudit.study.record import CellRecord, RowRecord, cell_folder
 from privaudit.text import one_line
 
-AUDIT_FOLDER = "audit"
 _PAIRS = 12
 _PER_CLASS = 2
 _ROWS_SHOWN = 3
